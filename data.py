@@ -1,0 +1,317 @@
+"""Text in, batches out: normalisation, the word tokenizer, loading splits, batching."""
+
+import hashlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+from errors import InputError
+from hub import hub_answers
+
+DEFAULT_DATASET = "dair-ai/emotion"
+SAMPLE = Path(__file__).parent / "sample"
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+
+# The corpus is lower-case letters and spaces: "I'm" became "im", links and names are mostly gone.
+# What follows brings typed text there. It is part of every saved tokenizer.json.
+NORMALIZER = normalizers.Sequence(
+    [
+        normalizers.NFKD(),  # é → e + accent; full-width and "mathematical" letters → plain ones
+        normalizers.Lowercase(),
+        normalizers.Replace(
+            Regex(
+                r"[\p{M}\p{Cf}'’‘ʼ`´]+"  # accents, zero-width characters, apostrophes
+                r"|&(?:amp;)*(?:#0*39|#x0*27|apos|[lr]squo);"  # apostrophes as HTML entities
+                r"|([a-z])(?=\1\1)"  # a letter three times and more: soooo → soo
+            ),
+            "",
+        ),
+    ]
+)
+PRE_TOKENIZER = pre_tokenizers.Split(
+    Regex(
+        r"(?:https?://|www\.|pic\.twitter\.com/)\S+"
+        r"|@\w+"
+        r"|&(?:amp;)*#?\w+;"  # other HTML entities
+        r"|[^a-z@&]+|[@&]"  # digits, punctuation, emoji, other scripts, space
+    ),
+    behavior="removed",
+)
+
+
+def normalise(text):
+    """Return a text in the corpus' form: its words in a to z, separated by one space."""
+    words = PRE_TOKENIZER.pre_tokenize_str(NORMALIZER.normalize_str(text))
+    return " ".join(word for word, _ in words)
+
+
+def train_tokenizer(texts, min_frequency=2, max_length=128):
+    """Make the tokenizer that turns raw text into word ids all by itself.
+
+    Args:
+        texts: list of str to take the vocabulary from.
+        min_frequency: rarer words become `[UNK]`.
+        max_length: words after this many are cut off.
+
+    Returns:
+        tokenizers.Tokenizer; id 0 is `[PAD]`, id 1 `[UNK]`.
+    """
+    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    tokenizer.normalizer = NORMALIZER
+    tokenizer.pre_tokenizer = PRE_TOKENIZER
+    trainer = trainers.WordLevelTrainer(
+        vocab_size=2**31,
+        min_frequency=min_frequency,
+        special_tokens=[PADDING, UNKNOWN],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.enable_truncation(max_length)
+    return tokenizer
+
+
+class Batches:
+    """Texts as token ids on a device, cut into batches of nearly equal length.
+
+    Texts are sorted by length, cut into batches, and the batches are shuffled; with a generator,
+    texts of equal length change places too, so every epoch has other batches. On the corpus 99 %
+    of what is computed is words, and most batches need no padding at all.
+
+    Args:
+        tokenizer: tokenizers.Tokenizer.
+        texts: list of str. A text without a known character counts as one unknown word.
+        labels: list of int, or None.
+        batch_size: texts a batch.
+        device: where the batches are to be.
+        generator: torch.Generator on the CPU that shuffles, or None to keep the sorted order.
+
+    Iterating yields (tokens, lengths, labels, rows):
+        tokens: (batch, length) int64.
+        lengths: (batch,) int64 on the CPU, or None if no text in the batch is padded.
+        labels: (batch,) int64 or None.
+        rows: (batch,) int64 on the CPU, the texts' positions in `texts`.
+    """
+
+    def __init__(self, tokenizer, texts, labels=None, batch_size=32, device="cpu", generator=None):
+        unknown = [tokenizer.token_to_id(UNKNOWN)]
+        ids = [encoding.ids or unknown for encoding in tokenizer.encode_batch_fast(texts)]
+        self.lengths = torch.tensor([len(i) for i in ids])
+        self.starts = self.lengths.cumsum(0) - self.lengths
+        # One flat array instead of a padded table: memory is the words that there are.
+        self.words = torch.tensor([i for text in ids for i in text], device=device)
+        self.labels = None if labels is None else torch.tensor(labels, device=device)
+        self.padding = tokenizer.token_to_id(PADDING)
+        self.batch_size = batch_size
+        self.device = device
+        self.generator = generator
+
+    def __len__(self):
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self):
+        if self.generator is None:
+            order = torch.argsort(self.lengths, stable=True)
+            turns = range(len(self))
+        else:
+            mixed = torch.randperm(len(self.lengths), generator=self.generator)
+            order = mixed[torch.argsort(self.lengths[mixed], stable=True)]
+            turns = torch.randperm(len(self), generator=self.generator).tolist()
+        batches = order.split(self.batch_size)
+        for turn in turns:
+            yield self.batch(batches[turn])
+
+    def batch(self, rows):
+        """Return (tokens, lengths, labels, rows) of the texts at `rows`, (batch,) int64."""
+        lengths = self.lengths[rows]
+        positions = torch.arange(int(lengths.max()))
+        places = self.starts[rows, None] + positions
+        padded = positions >= lengths[:, None]
+        labels = None if self.labels is None else self.labels[rows.to(self.device)]
+        if not padded.any():
+            return self.words[places.to(self.device)], None, labels, rows
+        tokens = self.words[places.masked_fill(padded, 0).to(self.device)]
+        return tokens.masked_fill(padded.to(self.device), self.padding), lengths, labels, rows
+
+
+@dataclass
+class Split:
+    """Texts and their labels (indices into the corpus' classes)."""
+
+    texts: list
+    labels: list
+
+    @property
+    def fingerprint(self):
+        """A short hash of all texts and labels in order: equal if and only if the rows are."""
+        digest = hashlib.sha256()
+        for text, label in zip(self.texts, self.labels, strict=True):
+            digest.update(f"{label}\t{text}\0".encode())
+        return digest.hexdigest()[:16]
+
+
+@dataclass
+class Corpus:
+    """A labelled data set: its name, the names of its classes, its splits by name."""
+
+    name: str
+    classes: list
+    splits: dict
+
+    @property
+    def provenance(self):
+        """What a checkpoint or a result records of the data that it came from."""
+        return {
+            "name": self.name,
+            "splits": {
+                name: {"rows": len(split.texts), "fingerprint": split.fingerprint}
+                for name, split in self.splits.items()
+            },
+        }
+
+
+def add_data_arguments(parser):
+    """Add the flags that say which data a script reads."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--dataset",
+        help="a local folder (the Hub's layout, or train|validation|test files in .parquet, .csv, "
+        ".tsv, .jsonl, or .txt with text;label lines), 'sample' (bundled), or a Hub id "
+        f"(default: {DEFAULT_DATASET}, or the sample if the Hub cannot be reached)",
+    )
+    group.add_argument("--dataset-config", help="the data set's configuration, if it has several")
+    group.add_argument("--text-column", default="text", help="(default: %(default)s)")
+    group.add_argument("--label-column", default="label", help="(default: %(default)s)")
+
+
+def load_corpus(args, splits=("train", "validation", "test"), classes=None):
+    """Load and check the splits of the data set that the flags name.
+
+    Args:
+        args: namespace with the flags of `add_data_arguments`.
+        splits: names of the splits to load.
+        classes: names that the labels must have, in the order of the indices wanted; None takes
+            them from the data (ClassLabel, else the sorted distinct labels of the first split).
+
+    Returns:
+        Corpus.
+
+    Raises:
+        InputError: no such data set, split or column; a file that cannot be read; a text or label
+            that is missing, empty or unknown. Names the file and the row (counted from 1).
+    """
+    name = args.dataset or DEFAULT_DATASET
+    if name == "sample" or Path(name).exists() or hub_answers():
+        return _load(name, args, splits, classes)
+    try:
+        return _load(name, args, splits, classes)  # cached by an earlier run, perhaps
+    except InputError:
+        if args.dataset:
+            raise InputError(
+                f"--dataset {name}: no such folder, and the Hub cannot be reached"
+            ) from None
+    bar = "!" * 88
+    print(
+        f"{bar}\nWARNING: the Hub cannot be reached, so this is NOT {name}: going on with the\n"
+        "bundled synthetic sample. Its numbers say nothing about real tweets. To use a copy of\n"
+        f"the data that you have: --dataset FOLDER\n{bar}",
+        file=sys.stderr,
+    )
+    return _load("sample", args, splits, classes)
+
+
+def _load(name, args, splits, classes):
+    tables, features = _read(SAMPLE if name == "sample" else name, args.dataset_config, splits)
+    for source, table in (pair for pairs in tables.values() for pair in pairs):
+        for flag, column in (("text", args.text_column), ("label", args.label_column)):
+            if column not in table.column_names:
+                raise InputError(
+                    f"{source}: no column '{column}', it has {', '.join(table.column_names)}; "
+                    f"name the right one with --{flag}-column"
+                )
+    names = getattr(features.get(args.label_column), "names", None)  # if it is a ClassLabel
+    if classes is None:
+        first = [label for _, table in tables[splits[0]] for label in table[args.label_column]]
+        classes = names or [str(label) for label in sorted(set(first) - {None, ""})]
+    if len(classes) < 2:
+        raise InputError(f"{name}: fewer than two classes in column '{args.label_column}'")
+    return Corpus(
+        Path(name).resolve().name if Path(name).exists() else name,
+        classes,
+        {split: _check(pairs, args, names, classes) for split, pairs in tables.items()},
+    )
+
+
+def _read(path, config, splits):
+    """Return ({split: [(file or Hub id, datasets.Dataset)]}, features), read by `datasets`."""
+    import datasets  # here, because it takes a second that labelling text need not wait for
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    local = Path(path).exists()
+    try:
+        builder = datasets.load_dataset_builder(str(path), config)
+        if not local:
+            builder.download_and_prepare()
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise InputError(f"{path}: {error}") from None
+    features = dict(builder.info.features or {})
+    tables = {}
+    for split in splits:
+        if local:
+            files = (builder.config.data_files or {}).get(split, [])
+            tables[split] = [(file, _read_file(datasets, file)) for file in files]
+        elif split in builder.info.splits:
+            tables[split] = [(f"{path} ({split})", builder.as_dataset(split))]
+        if not tables.get(split):
+            raise InputError(f"{path}: it has no split '{split}'")
+        if not any(len(table) for _, table in tables[split]):
+            raise InputError(f"{tables[split][0][0]}: no rows")
+    for column, feature in tables[splits[0]][0][1].features.items():
+        features.setdefault(column, feature)
+    return tables, features
+
+
+def _read_file(datasets, file):
+    try:
+        if file.endswith(".parquet"):
+            return datasets.Dataset.from_parquet(file)
+        if file.endswith((".json", ".jsonl")):
+            return datasets.Dataset.from_json(file)
+        if file.endswith((".csv", ".tsv")):
+            separator = "," if file.endswith(".csv") else "\t"
+            # A tweet may say "null" or "NA": only an empty field is empty.
+            return datasets.Dataset.from_csv(file, sep=separator, keep_default_na=False)
+        if file.endswith(".txt"):
+            lines = [line.rpartition(";") for line in datasets.Dataset.from_text(file)["text"]]
+            return datasets.Dataset.from_dict(
+                {"text": [text for text, _, _ in lines], "label": [label for _, _, label in lines]}
+            )
+    except Exception as error:  # whatever the reader of this format raises
+        cause = error.__cause__ or error
+        if isinstance(cause, UnicodeDecodeError):
+            row = Path(file).read_bytes()[: cause.start].count(b"\n") + 1
+            cause = f"line {row} is not UTF-8"
+        raise InputError(f"{file}: cannot be read: {cause}") from None
+    raise InputError(f"{file}: not .parquet, .csv, .tsv, .jsonl or .txt")
+
+
+def _check(pairs, args, names, classes):
+    index = {label: i for i, label in enumerate(classes)}
+    split = Split([], [])
+    for source, table in pairs:
+        columns = zip(table[args.text_column], table[args.label_column], strict=True)
+        for row, (text, label) in enumerate(columns, start=1):
+            if text is None or not str(text).strip():
+                raise InputError(f"{source}: row {row} has no text")
+            if names and isinstance(label, int) and 0 <= label < len(names):
+                label = names[label]
+            if str(label) not in index:
+                raise InputError(
+                    f"{source}: row {row} has label '{label}', not one of {', '.join(classes)}"
+                )
+            split.texts.append(str(text))
+            split.labels.append(index[str(label)])
+    return split

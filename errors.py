@@ -1,0 +1,46 @@
+"""When something goes wrong: one line for the person at the keyboard, and nothing half-written."""
+
+import os
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class InputError(Exception):
+    """A mistake that the user can mend; its message names the file, row, flag or value."""
+
+
+@contextmanager
+def one_line_errors():
+    """Turn what a user can mend into one line on stderr and exit code 2; a bug keeps its traceback.
+
+    OSError counts as mendable: a missing file, a full disk, a folder without write permission.
+    """
+    try:
+        yield
+    except (InputError, OSError) as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextmanager
+def replacing(path):
+    """Yield a temporary path beside `path`, and rename it over `path` only once it is complete.
+
+    A reader, or a run killed at any moment, sees the old file or the new one, never a part.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: libraries choose a format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()

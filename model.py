@@ -1,0 +1,244 @@
+"""The classifier, a small bidirectional LSTM, and how it is saved and loaded."""
+
+import io
+import json
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from tokenizers import Tokenizer
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from errors import InputError, replacing
+from hub import hub_answers
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json")  # what inference needs
+
+
+class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
+    """Embedding → bidirectional LSTM → pooling → dropout → linear.
+
+    Args:
+        classes: names of the classes, in the order of the logits.
+        vocabulary_size: number of token ids.
+        embedding_size: width of a word's vector.
+        hidden_size: width of one direction of one LSTM layer.
+        layers: number of LSTM layers.
+        pooling: "last" keeps the last hidden state of both directions of the top layer; "max"
+            the maximum over time; "last+max" joins the two.
+        dropout: rate between LSTM layers and before the linear layer.
+        embedding_dropout: rate on the word vectors.
+        word_dropout: share of words shown as unknown in training (Iyyer et al. 2015, "Deep
+            Unordered Composition Rivals Syntactic Methods for Text Classification").
+        padding_id, unknown_id: the tokenizer's ids of `[PAD]` and `[UNK]`.
+        data: where the model comes from: data set, rows and fingerprint of every split.
+    """
+
+    def __init__(
+        self,
+        classes: list,
+        vocabulary_size: int,
+        embedding_size: int = 256,
+        hidden_size: int = 64,
+        layers: int = 3,
+        pooling: str = "last+max",
+        dropout: float = 0.3,
+        embedding_dropout: float = 0.3,
+        word_dropout: float = 0.1,
+        padding_id: int = 0,
+        unknown_id: int = 1,
+        data: dict | None = None,
+    ):
+        super().__init__()
+        self.classes = classes
+        self.data = data
+        self.pooling = pooling
+        self.word_dropout = word_dropout
+        self.unknown_id = unknown_id
+        self.embedding = nn.Embedding(vocabulary_size, embedding_size, padding_idx=padding_id)
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.lstm = nn.LSTM(
+            embedding_size,
+            hidden_size,
+            num_layers=layers,
+            bidirectional=True,
+            batch_first=True,
+            dropout=dropout if layers > 1 else 0.0,
+        )
+        self.dropout = nn.Dropout(dropout)
+        pooled_size = 2 * hidden_size * len(pooling.split("+"))
+        self.linear = nn.Linear(pooled_size, len(classes))
+
+    def forward(self, tokens, lengths=None):
+        """Return logits.
+
+        Args:
+            tokens: (batch, length) int64, padded at the end.
+            lengths: (batch,) int64 on the CPU, the texts' true lengths, each at least 1; None if
+                no text is padded, which is faster since nothing has to be packed.
+
+        Returns:
+            (batch, classes) logits, the same for a text whatever it is batched with.
+        """
+        if self.training and self.word_dropout:
+            dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
+            tokens = tokens.masked_fill(dropped, self.unknown_id)
+        vectors = self.embedding_dropout(self.embedding(tokens))
+        if lengths is None:
+            states, (last, _) = self.lstm(vectors)
+        else:
+            # Packing starts the backward direction at a text's last word and not in its padding.
+            packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
+            states, (last, _) = self.lstm(packed)
+            states, _ = pad_packed_sequence(states, batch_first=True, padding_value=-torch.inf)
+        pooled = []
+        if "last" in self.pooling:
+            pooled += [last[-2], last[-1]]  # forward and backward direction of the top layer
+        if "max" in self.pooling:
+            pooled.append(states.amax(dim=1))
+        return self.linear(self.dropout(torch.cat(pooled, dim=1)))
+
+    @property
+    def parameter_count(self):
+        """Number of trainable weights."""
+        return sum(p.numel() for p in self.parameters())
+
+
+MODEL_CARD = """\
+---
+language: en
+license: other
+library_name: pytorch
+pipeline_tag: text-classification
+tags: [emotion, lstm, pytorch_model_hub_mixin, model_hub_mixin]
+datasets: [{data}]
+---
+# {name}
+
+A bidirectional LSTM of {parameters:,} weights that tells {classes} apart in short English texts.
+
+- Architecture: embedding {embedding_size}, {layers} layer(s) of hidden size {hidden_size} in each \
+direction, pooling {pooling}, {vocabulary_size:,} words.
+- Trained on `{data}`: {rows}.
+- Epoch {epoch}, the best by validation macro-F1: {macro_f1:.4f} (accuracy {accuracy:.4f}).
+
+## Use
+
+```python
+from data import Batches
+from metrics import predict
+from model import load_checkpoint
+
+model, tokenizer = load_checkpoint("{name}")  # a folder or a Hub id
+logits = predict(model, Batches(tokenizer, ["i can't stop smiling"]))
+print(model.classes[logits[0].argmax()])
+```
+
+`tokenizer.json` brings raw text to the form the model knows: lower case, no punctuation, emoji, \
+links or names.
+
+## Intended use and limits
+
+For research and teaching, as the authors of dair-ai/emotion ask of those who use their data \
+(Saravia et al., CARER, EMNLP 2018). Its labels came from hashtags, not from readers: about one \
+in twenty is doubtful, and every text is made to be one of the six. The model knows English \
+written between 2010 and 2018 by people who wrote how they feel; it has not been checked for \
+fairness between groups of people, and it is no basis for decisions about a person.
+"""
+
+
+def model_card(model, name, scores):
+    """Text of a checkpoint's README.md; `scores` are the validation scores of its epoch."""
+    splits = model.data["splits"].items()
+    return MODEL_CARD.format(
+        name=name,
+        data=model.data["name"],
+        rows=", ".join(f"{split['rows']:,} rows {key}" for key, split in splits),
+        parameters=model.parameter_count,
+        classes=", ".join(model.classes),
+        vocabulary_size=model.embedding.num_embeddings,
+        embedding_size=model.embedding.embedding_dim,
+        hidden_size=model.lstm.hidden_size,
+        layers=model.lstm.num_layers,
+        pooling=model.pooling,
+        **scores,
+    )
+
+
+def save_checkpoint(folder, model, tokenizer, model_card):
+    """Write a checkpoint in the Hub's layout, each file atomically.
+
+    The weights are renamed last: what describes them does not change within a run, so a reader
+    never meets weights without their tokenizer.
+
+    Args:
+        folder: created if need be.
+        model: EmotionLSTM.
+        tokenizer: tokenizers.Tokenizer that made the model's token ids.
+        model_card: text of README.md.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+        temporary = Path(temporary)
+        (temporary / "README.md").write_text(model_card, encoding="utf-8")
+        tokenizer.save(str(temporary / "tokenizer.json"), pretty=False)
+        model.save_pretrained(temporary)
+        for name in ("README.md", "config.json", "tokenizer.json", "model.safetensors"):
+            with replacing(folder / name) as path:
+                (temporary / name).rename(path)
+
+
+def load_checkpoint(checkpoint):
+    """Load a model and its tokenizer.
+
+    Args:
+        checkpoint: a folder, or the id of a model on the Hub.
+
+    Returns:
+        (EmotionLSTM in evaluation mode on the CPU, tokenizers.Tokenizer).
+
+    Raises:
+        InputError: the folder or id does not exist or cannot be reached, a file is missing,
+            broken, or of another architecture.
+    """
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        folder = _download(str(checkpoint))
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} is no checkpoint: it has no {name}")
+    try:
+        with redirect_stdout(io.StringIO()):  # the mixin prints
+            model = EmotionLSTM.from_pretrained(folder, strict=True)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{folder / 'config.json'} is broken: {error}") from None
+    except (SafetensorError, RuntimeError, TypeError) as error:
+        raise InputError(
+            f"{folder / 'model.safetensors'} is broken or does not fit config.json: {error}"
+        ) from None
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises Exception itself
+        raise InputError(f"{folder / 'tokenizer.json'} is broken: {error}") from None
+    if tokenizer.get_vocab_size() != model.embedding.num_embeddings:
+        raise InputError(
+            f"{folder}: tokenizer.json has {tokenizer.get_vocab_size()} tokens, "
+            f"the model {model.embedding.num_embeddings}"
+        )
+    return model, tokenizer
+
+
+def _download(model_id):
+    reachable = hub_answers()
+    try:
+        # Only what inference needs, which leaves out every pickle.
+        return Path(snapshot_download(model_id, allow_patterns=list(FILES)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as error:
+        why = str(error).splitlines()[0] if reachable else "the Hub cannot be reached"
+        raise InputError(f"no folder {model_id}, and no model on the Hub: {why}") from None

@@ -1,0 +1,324 @@
+"""Train the LSTM emotion classifier and keep the best checkpoint by validation macro-F1.
+
+python train.py                      # the best recipe, on dair-ai/emotion
+python train.py --preset baseline    # the reference configuration
+"""
+
+import argparse
+import copy
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from data import PADDING, UNKNOWN, Batches, add_data_arguments, load_corpus, train_tokenizer
+from errors import InputError, one_line_errors
+from history import STATE, plot_history, read_state, restore_state, save_state, write_history
+from metrics import SCORES, hardware, predict, quality
+from model import EmotionLSTM, model_card, save_checkpoint
+
+NOT_SAVED = ("output", "device", "resume", "overwrite", "tensorboard")
+COLUMNS = {
+    "train_loss": "train loss",
+    "validation_loss": "val loss",
+    **SCORES,
+    "seconds": "seconds",
+}
+
+# The reference configuration: what a good engineer writes first.
+PRESETS = {
+    "baseline": {
+        "pooling": "last",
+        "dropout": 0.2,
+        "embedding_dropout": 0.0,
+        "word_dropout": 0.0,
+        "batch_size": 32,
+        "lr": 1e-3,
+        "schedule": "constant",
+        "clip": math.inf,
+        "ema": 0.0,
+        "epochs": 10,
+    }
+}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_data_arguments(parser)
+
+    def group(title, **flags):
+        arguments = parser.add_argument_group(title)
+        for name, (default, text) in flags.items():
+            arguments.add_argument(
+                "--" + name.replace("_", "-"),
+                type=type(default),
+                default=default,
+                help=f"{text} (default: %(default)s)",
+            )
+        return arguments
+
+    group(
+        "words",
+        min_frequency=(2, "words seen less often in training become unknown"),
+        max_length=(128, "words after this many are cut off"),
+    )
+    group(
+        "architecture",
+        embedding_size=(256, "width of a word's vector"),
+        hidden_size=(64, "width of one direction of an LSTM layer"),
+        layers=(3, "LSTM layers"),
+    ).add_argument(
+        "--pooling",
+        choices=("last", "max", "last+max"),
+        default="last+max",
+        help="how a text's states become one vector (default: %(default)s)",
+    )
+    group(
+        "regularisation",
+        dropout=(0.3, "rate between LSTM layers and before the linear layer"),
+        embedding_dropout=(0.3, "rate on word vectors"),
+        word_dropout=(0.1, "share of words shown as unknown"),
+        weight_decay=(0.01, "AdamW's decoupled weight decay"),
+        label_smoothing=(0.0, "share of the label spread over all classes"),
+        ema=(
+            0.998,
+            "decay a step of the average of the weights that is evaluated and saved; 0: off",
+        ),
+    )
+    group(
+        "optimisation",
+        epochs=(12, "passes over the training split"),
+        batch_size=(64, "texts a step"),
+        lr=(2e-3, "peak learning rate of AdamW"),
+        clip=(1.0, "largest norm of the gradient"),
+        seed=(0, "of weights, order and dropout"),
+    ).add_argument(
+        "--schedule",
+        choices=("one-cycle", "constant"),
+        default="one-cycle",
+        help="learning rate over the run (default: %(default)s)",
+    )
+    run = parser.add_argument_group("run")
+    run.add_argument(
+        "--preset", choices=PRESETS, help="other defaults; flags beside it still have the last word"
+    )
+    run.add_argument(
+        "--output",
+        type=Path,
+        default=Path("checkpoints/run"),
+        help="folder of the run (default: %(default)s)",
+    )
+    run.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto: a GPU if there is one (default: %(default)s)",
+    )
+    run.add_argument(
+        "--resume", action="store_true", help="go on from the last finished epoch of --output"
+    )
+    run.add_argument("--overwrite", action="store_true", help="replace the run in --output")
+    run.add_argument("--tensorboard", action="store_true", help="write events for TensorBoard")
+
+    args = parser.parse_args()
+    if args.preset:
+        parser.set_defaults(**PRESETS[args.preset])
+        args = parser.parse_args()
+    if args.resume:
+        # A run goes on with its own settings; a flag that says otherwise is a mistake.
+        saved = json.loads(read_state(args.output)[1]["arguments"])
+        parser.set_defaults(**saved)
+        args = parser.parse_args()
+        for name, value in saved.items():
+            if getattr(args, name) != value:
+                flag = "--" + name.replace("_", "-")
+                raise InputError(f"{flag}: the run in {args.output} was started with {value}")
+    return args
+
+
+def learning_rate(step, steps, args):
+    """Learning rate at `step` of `steps`.
+
+    One-cycle (Smith and Topin 2019, "Super-Convergence"): a cosine from a 25th of the peak up to
+    the peak over the first 30 %, then a cosine down to nothing.
+    """
+    if args.schedule == "constant":
+        return args.lr
+    rise = 0.3 * steps
+    if step < rise:
+        low, progress = args.lr / 25, step / rise
+    else:
+        low, progress = 0.0, 1 - (step - rise) / (steps - rise)
+    return low + (args.lr - low) * (1 - math.cos(math.pi * progress)) / 2
+
+
+@torch.no_grad()
+def update_average(average, model, decay):
+    """Move the averaged weights a step of 1 - `decay` towards the model's."""
+    for mean, weight in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(weight, 1 - decay)
+
+
+def main():
+    args = parse_arguments()
+    if not args.resume and (args.output / STATE).exists():
+        if not args.overwrite:
+            raise InputError(
+                f"{args.output} holds a run: --resume goes on with it, --overwrite replaces it, "
+                "--output puts this one elsewhere"
+            )
+        for name in (STATE, "model.safetensors", "history.csv", "curves.png"):
+            (args.output / name).unlink(missing_ok=True)
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch sees no GPU")
+
+    # Data
+    corpus = load_corpus(args, splits=("train", "validation"))
+    train, validation = corpus.splits["train"], corpus.splits["validation"]
+    tokenizer = train_tokenizer(train.texts, args.min_frequency, args.max_length)
+    generator = torch.Generator().manual_seed(args.seed)
+    shape = {"batch_size": args.batch_size, "device": device}
+    batches = Batches(tokenizer, train.texts, train.labels, generator=generator, **shape)
+    validation_batches = Batches(tokenizer, validation.texts, **shape)
+    targets = torch.tensor(validation.labels)
+
+    # Model
+    torch.manual_seed(args.seed)
+    model = EmotionLSTM(
+        classes=corpus.classes,
+        vocabulary_size=tokenizer.get_vocab_size(),
+        embedding_size=args.embedding_size,
+        hidden_size=args.hidden_size,
+        layers=args.layers,
+        pooling=args.pooling,
+        dropout=args.dropout,
+        embedding_dropout=args.embedding_dropout,
+        word_dropout=args.word_dropout,
+        padding_id=tokenizer.token_to_id(PADDING),
+        unknown_id=tokenizer.token_to_id(UNKNOWN),
+        data=corpus.provenance,
+    ).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
+    criterion = nn.CrossEntropyLoss(label_smoothing=args.label_smoothing)
+    # An average of the weights over the last few hundred steps generalises better than the
+    # weights of any one step (Polyak and Juditsky 1992).
+    average = copy.deepcopy(model) if args.ema else model
+
+    modules = {"model": model, "average": average}
+    arguments = {key: value for key, value in vars(args).items() if key not in NOT_SAVED}
+    history = []
+    if args.resume:
+        tensors, metadata = read_state(args.output)
+        if json.loads(metadata["data"]) != corpus.provenance:
+            raise InputError(f"--resume: {corpus.name} is not the data that the run began with")
+        restore_state(tensors, modules, optimizer, generator)
+        history = json.loads(metadata["history"])
+
+    def save():
+        save_state(
+            args.output, arguments, corpus.provenance, history, modules, optimizer, generator
+        )
+
+    if not history:
+        save()  # so that a run killed in its first epoch can be resumed too
+    writer = None
+    if args.tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        writer = SummaryWriter(args.output)
+
+    print(
+        f"Training an LSTM of {model.parameter_count:,} parameters "
+        f"({args.embedding_size}/{args.hidden_size}/{args.layers}, {tokenizer.get_vocab_size():,} "
+        f"words) on {corpus.name}: {len(train.texts):,} texts, validated on "
+        f"{len(validation.texts):,}; {hardware(device)}; seed {args.seed}"
+    )
+    print("epoch  " + "  ".join(f"{title:>10}" for title in COLUMNS.values()), flush=True)
+
+    steps = args.epochs * len(batches)
+    first = len(history)
+    bar = tqdm(total=steps, initial=first * len(batches), disable=None, unit="step", leave=False)
+    best = max(history, key=lambda row: row["macro_f1"], default=None)
+    try:
+        for epoch in range(first + 1, args.epochs + 1):
+            start = time.perf_counter()
+            model.train()
+            total = torch.zeros((), device=device)
+            step = (epoch - 1) * len(batches)
+            for tokens, lengths, labels, _ in batches:
+                for parameters in optimizer.param_groups:
+                    parameters["lr"] = learning_rate(step, steps, args)
+                loss = criterion(model(tokens, lengths), labels)
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), args.clip)
+                optimizer.step()
+                step += 1
+                if args.ema:
+                    update_average(average, model, min(args.ema, step / (step + 9)))
+                total += loss.detach() * len(labels)
+                bar.update()
+            if not total.isfinite():
+                raise InputError(
+                    f"the loss of epoch {epoch} is not finite: try a lower --lr; "
+                    + (
+                        f"epoch {best['epoch']} is kept in {args.output}"
+                        if best
+                        else "none is kept"
+                    )
+                )
+
+            logits = predict(average, validation_batches)
+            scores = quality(validation.labels, logits.argmax(dim=1).tolist(), corpus.classes)
+            row = {
+                "epoch": epoch,
+                "train_loss": total.item() / len(train.texts),
+                "validation_loss": nn.functional.cross_entropy(logits, targets).item(),
+                **{name: scores[name] for name in SCORES},
+                "seconds": time.perf_counter() - start,
+            }
+            history.append(row)
+            is_best = best is None or row["macro_f1"] > best["macro_f1"]
+            if is_best:
+                best = row
+                card = model_card(average, args.output.name, row)
+                save_checkpoint(args.output, average, tokenizer, card)
+            save()
+            write_history(history, args.output / "history.csv")
+            if writer:
+                for name in COLUMNS:
+                    writer.add_scalar(name, row[name], epoch)
+            line = "  ".join(f"{row[name]:10.4f}" for name in COLUMNS)
+            bar.write(f"{epoch:5d}  {line}{'  best' if is_best else ''}", file=sys.stdout)
+    except KeyboardInterrupt:
+        kept = f"the best so far, epoch {best['epoch']}, is in {args.output}; " if best else ""
+        bar.close()
+        print(
+            f"interrupted: {kept}go on with: python train.py --resume --output {args.output}",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    finally:
+        bar.close()
+        if best:
+            plot_history(history, best, args.output / "curves.png")
+    print(
+        f"best epoch {best['epoch']}: validation macro-F1 {best['macro_f1']:.4f}, accuracy "
+        f"{best['accuracy']:.4f}; saved in {args.output}\n"
+        f"evaluate it: python test.py --checkpoint {args.output}"
+    )
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        main()
