@@ -14,6 +14,7 @@ from hub import hub_answers
 DEFAULT_DATASET = "dair-ai/emotion"
 SAMPLE = Path(__file__).parent / "sample"
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
+PADDING_ID, UNKNOWN_ID = 0, 1
 
 # The corpus is lower-case letters and spaces: "I'm" became "im", links and names are mostly gone.
 # What follows brings typed text there. It is part of every saved tokenizer.json.
@@ -48,6 +49,11 @@ def normalise(text):
     return " ".join(word for word, _ in words)
 
 
+def word_counts(texts):
+    """Number of words of each text after normalisation, at least 1."""
+    return [max(1, len(normalise(text).split())) for text in texts]
+
+
 def train_tokenizer(texts, min_frequency=2, max_length=128):
     """Make the tokenizer that turns raw text into word ids all by itself.
 
@@ -57,7 +63,7 @@ def train_tokenizer(texts, min_frequency=2, max_length=128):
         max_length: words after this many are cut off.
 
     Returns:
-        tokenizers.Tokenizer; id 0 is `[PAD]`, id 1 `[UNK]`.
+        tokenizers.Tokenizer, with `[PAD]` and `[UNK]` at PADDING_ID and UNKNOWN_ID.
     """
     tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     tokenizer.normalizer = NORMALIZER
@@ -65,7 +71,7 @@ def train_tokenizer(texts, min_frequency=2, max_length=128):
     trainer = trainers.WordLevelTrainer(
         vocab_size=2**31,
         min_frequency=min_frequency,
-        special_tokens=[PADDING, UNKNOWN],
+        special_tokens=[PADDING, UNKNOWN],  # in the order of their ids
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
@@ -87,6 +93,8 @@ class Batches:
         batch_size: texts a batch.
         device: where the batches are to be.
         generator: torch.Generator on the CPU that shuffles, or None to keep the sorted order.
+        padding_id: id that fills up shorter texts.
+        sort_by: list of int, one a text, to sort by in place of the number of tokens.
 
     Iterating yields (tokens, lengths, labels, rows):
         tokens: (batch, length) int64.
@@ -95,29 +103,39 @@ class Batches:
         rows: (batch,) int64 on the CPU, the texts' positions in `texts`.
     """
 
-    def __init__(self, tokenizer, texts, labels=None, batch_size=32, device="cpu", generator=None):
-        unknown = [tokenizer.token_to_id(UNKNOWN)]
-        ids = [encoding.ids or unknown for encoding in tokenizer.encode_batch_fast(texts)]
+    def __init__(
+        self,
+        tokenizer,
+        texts,
+        labels=None,
+        batch_size=32,
+        device="cpu",
+        generator=None,
+        padding_id=PADDING_ID,
+        sort_by=None,
+    ):
+        ids = [encoding.ids or [UNKNOWN_ID] for encoding in tokenizer.encode_batch_fast(texts)]
         self.lengths = torch.tensor([len(i) for i in ids])
         self.starts = self.lengths.cumsum(0) - self.lengths
         # One flat array instead of a padded table: memory is the words that there are.
         self.words = torch.tensor([i for text in ids for i in text], device=device)
         self.labels = None if labels is None else torch.tensor(labels, device=device)
-        self.padding = tokenizer.token_to_id(PADDING)
         self.batch_size = batch_size
         self.device = device
         self.generator = generator
+        self.padding_id = padding_id
+        self.sort_by = self.lengths if sort_by is None else torch.tensor(sort_by)
 
     def __len__(self):
         return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self):
         if self.generator is None:
-            order = torch.argsort(self.lengths, stable=True)
+            order = torch.argsort(self.sort_by, stable=True)
             turns = range(len(self))
         else:
             mixed = torch.randperm(len(self.lengths), generator=self.generator)
-            order = mixed[torch.argsort(self.lengths[mixed], stable=True)]
+            order = mixed[torch.argsort(self.sort_by[mixed], stable=True)]
             turns = torch.randperm(len(self), generator=self.generator).tolist()
         batches = order.split(self.batch_size)
         for turn in turns:
@@ -133,7 +151,7 @@ class Batches:
         if not padded.any():
             return self.words[places.to(self.device)], None, labels, rows
         tokens = self.words[places.masked_fill(padded, 0).to(self.device)]
-        return tokens.masked_fill(padded.to(self.device), self.padding), lengths, labels, rows
+        return tokens.masked_fill(padded.to(self.device), self.padding_id), lengths, labels, rows
 
 
 @dataclass

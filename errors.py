@@ -4,6 +4,7 @@ import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 
 class InputError(Exception):
@@ -44,3 +45,20 @@ def replacing(path):
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+@contextmanager
+def replacing_files(folder):
+    """Yield a temporary folder, and move its files into `folder` once all are complete.
+
+    The largest, a model's weights, comes last: what describes it does not change within a run,
+    so a reader never meets weights without their configuration.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+        yield Path(temporary)
+        for file in sorted(Path(temporary).iterdir(), key=lambda file: file.stat().st_size):
+            with open(file, "rb+") as opened:
+                os.fsync(opened.fileno())
+            os.replace(file, folder / file.name)

@@ -8,7 +8,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from errors import InputError, replacing
+from metrics import SCORES
 
+COLUMNS = {
+    "train_loss": "train loss",
+    "validation_loss": "val loss",
+    **SCORES,
+    "seconds": "seconds",
+}
 STATE = "state.safetensors"  # what a resumed run needs, and inference does not
 
 
@@ -55,6 +62,17 @@ def restore_state(tensors, modules, optimizer, generator):
     torch.set_rng_state(tensors["rng.cpu"])
     if torch.cuda.is_available() and "rng.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["rng.cuda"])
+
+
+def header():
+    """The line above those of `line`."""
+    return "epoch  " + "  ".join(f"{title:>10}" for title in COLUMNS.values())
+
+
+def line(row, is_best):
+    """One epoch of the history as a line on the screen."""
+    numbers = "  ".join(f"{row[name]:10.4f}" for name in COLUMNS)
+    return f"{row['epoch']:5d}  {numbers}{'  best' if is_best else ''}"
 
 
 def write_history(history, path):

@@ -16,6 +16,7 @@ from tabulate import tabulate
 from errors import InputError, replacing
 
 RESULTS = Path(__file__).parent / "results"
+PUBLISHED = "published.json"
 REPEATS = 30  # timed batches
 SCORES = {
     "accuracy": "Accuracy",
@@ -28,7 +29,6 @@ SCORES = {
 @torch.inference_mode()
 def predict(model, batches):
     """Return a model's logits, (texts, classes) float32 on the CPU, in the order of the texts."""
-    model.eval()
     logits, order = [], []
     for tokens, lengths, _, rows in batches:
         logits.append(model(tokens, lengths).float())
@@ -102,6 +102,51 @@ def bootstrap_intervals(confusion, resamples=10_000, seed=0):
     return {name: np.quantile(draw, [0.025, 0.975]).tolist() for name, draw in draws.items()}
 
 
+def measure(model, make_batches, split, classes, device, precision, batch_size):
+    """Measure a model's quality and speed on one device.
+
+    Args:
+        model: returns (batch, classes) logits for (tokens, lengths); on `device`.
+        make_batches: function of (texts, batch_size=, device=) that returns batches of them
+            that `predict` takes, sorted by length.
+        split: what to measure on, with `texts` and `labels`.
+        classes: names of the classes.
+        device, precision: where and in which number format the model is.
+        batch_size: texts a batch.
+
+    Returns:
+        dict that JSON can hold, one of a result's `runs`.
+    """
+    batches = make_batches(split.texts, batch_size=batch_size, device=device)
+    predictions = predict(model, batches).argmax(dim=1).tolist()
+    ready = [batch for batch in batches if len(batch[3]) == batch_size] or list(batches)
+    raw = [[split.texts[row] for row in rows] for *_, rows in ready]
+
+    def from_text(texts):
+        batch = make_batches(texts, batch_size=len(texts), device=device)
+        predict(model, batch).argmax(dim=1)
+
+    with torch.inference_mode():
+        model_ms = time_batches(lambda batch: model(*batch[:2]), ready, device)
+        end_to_end_ms = time_batches(from_text, raw, device)
+    words = np.quantile([len(text.split()) for text in split.texts], [0.05, 0.5, 0.95])
+    return {
+        "device": device,
+        "precision": precision,
+        "hardware": hardware(device),
+        "quality": quality(split.labels, predictions, classes),
+        "predictions": " ".join(map(str, predictions)),
+        "speed": {
+            "batch_size": len(raw[0]),
+            "repeats": REPEATS,
+            "words": words.round().astype(int).tolist(),
+            "model_ms": model_ms,
+            "end_to_end_ms": end_to_end_ms,
+            "texts_per_second": 1000 * len(raw[0]) / end_to_end_ms,
+        },
+    }
+
+
 def time_batches(run, batches, device, repeats=REPEATS):
     """Time `run` on one batch at a time, spread over all batches.
 
@@ -165,10 +210,16 @@ def load_result(path):
 
 def load_results(folder=RESULTS):
     """Read all results in a folder, in the order of their names."""
-    paths = sorted(Path(folder).glob("*.json"))
+    paths = [path for path in sorted(Path(folder).glob("*.json")) if path.name != PUBLISHED]
     if not paths:
         raise InputError(f"{folder}: no results; python test.py writes them")
     return [load_result(path) for path in paths]
+
+
+def load_published(folder=RESULTS):
+    """Read what others published of their models, and on which data; None if nothing is there."""
+    path = Path(folder) / PUBLISHED
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
 def markdown(rows, headers, numbers_from=1):
@@ -235,8 +286,7 @@ def report(result):
     hardware_names = "; ".join(dict.fromkeys(run["hardware"] for run in runs))
     return "\n\n".join(
         [
-            f"## {result['name']}: {result['parameters']:,} parameters, on {data['name']} "
-            f"({data['split']}, {data['rows']:,} rows, {data['fingerprint']})",
+            f"## {result['name']}: {result['parameters']:,} parameters, on {data_title(data)}",
             f"By class ({run_name(first)}):",
             class_table(first),
             f"Confusion matrix ({run_name(first)}):",
@@ -251,17 +301,31 @@ def report(result):
     )
 
 
+def data_title(data):
+    """ "emotion (test, 2,000 rows, 3b04e186c55e437b)" and the like."""
+    return f"{data['name']} ({data['split']}, {data['rows']:,} rows, {data['fingerprint']})"
+
+
 def recipe(result):
     """The name of a result without its seed: `lstm` of `lstm-seed3`."""
     return re.sub(r"-seed\d+$", "", result["name"])
 
 
-def summary_table(results):
-    """One row a recipe: mean ± standard deviation over the runs that differ in seed only."""
+def summary_table(results, published=()):
+    """One row a recipe: mean ± standard deviation over the runs that differ in seed only.
+
+    Args:
+        results: list of results on the same data.
+        published: list of dicts, others' figures for the same data, marked as such.
+    """
     recipes = {}
     for result in results:
         recipes.setdefault(recipe(result), []).append(result)
     rows = []
+    for model in published:
+        scores = [f"{model[score]:.4f}" if score in model else "–" for score in SCORES]
+        size = f"{model['bytes'] / 1e6:.1f} MB" if "bytes" in model else "–"
+        rows.append([model["name"], "published", *scores, size])
     for name, members in recipes.items():
         row = [name, len(members)]
         for score in SCORES:
@@ -273,11 +337,14 @@ def summary_table(results):
     return markdown(rows, ["Model", "Seeds", *SCORES.values(), "Size"])
 
 
-def comparison(results):
+def comparison(results, published=None):
     """Results side by side as Markdown, one section a data set: rows of two never mix."""
     sections = {}
     for result in results:
-        data = result["data"]
-        title = f"{data['name']} ({data['split']}, {data['rows']:,} rows, {data['fingerprint']})"
-        sections.setdefault(title, []).append(result)
-    return "\n\n".join(f"## {title}\n\n{summary_table(rs)}" for title, rs in sections.items())
+        sections.setdefault(data_title(result["data"]), []).append(result)
+    texts = []
+    for title, members in sections.items():
+        same = published and published["fingerprint"] == members[0]["data"]["fingerprint"]
+        table = summary_table(members, published["models"] if same else ())
+        texts.append(f"## {title}\n\n{table}")
+    return "\n\n".join(texts)

@@ -4,7 +4,6 @@ import io
 import json
 from contextlib import redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin, snapshot_download
@@ -14,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from errors import InputError, replacing
+from errors import InputError, replacing_files
 from hub import hub_answers
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json")  # what inference needs
@@ -173,25 +172,16 @@ def model_card(model, name, scores):
 def save_checkpoint(folder, model, tokenizer, model_card):
     """Write a checkpoint in the Hub's layout, each file atomically.
 
-    The weights are renamed last: what describes them does not change within a run, so a reader
-    never meets weights without their tokenizer.
-
     Args:
         folder: created if need be.
         model: EmotionLSTM.
         tokenizer: tokenizers.Tokenizer that made the model's token ids.
         model_card: text of README.md.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-        temporary = Path(temporary)
+    with replacing_files(folder) as temporary:
         (temporary / "README.md").write_text(model_card, encoding="utf-8")
         tokenizer.save(str(temporary / "tokenizer.json"), pretty=False)
         model.save_pretrained(temporary)
-        for name in ("README.md", "config.json", "tokenizer.json", "model.safetensors"):
-            with replacing(folder / name) as path:
-                (temporary / name).rename(path)
 
 
 def load_checkpoint(checkpoint):

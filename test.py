@@ -8,6 +8,7 @@ python test.py --compare                           # all results side by side
 
 import argparse
 import copy
+import functools
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,17 +19,14 @@ from tqdm import tqdm
 from data import Batches, add_data_arguments, load_corpus
 from errors import one_line_errors
 from metrics import (
-    REPEATS,
     RESULTS,
     comparison,
-    hardware,
+    load_published,
     load_result,
     load_results,
-    predict,
-    quality,
+    measure,
     report,
     save_result,
-    time_batches,
 )
 from model import FILES, load_checkpoint, save_checkpoint
 
@@ -97,7 +95,8 @@ def evaluate(checkpoint, args):
     corpus = load_corpus(args, splits=(args.split,), classes=model.classes)
     split = corpus.splits[args.split]
     trained_on = model.data or {"name": "unknown data"}
-    if trained_on["name"] != corpus.name:
+    # A local copy of a Hub data set is named after its folder.
+    if Path(trained_on["name"]).name != Path(corpus.name).name:
         print(
             f"note: {checkpoint} was trained on {trained_on['name']} and is evaluated on "
             f"{corpus.name}",
@@ -120,42 +119,12 @@ def evaluate(checkpoint, args):
     runs = [(device, precision) for device in args.device for precision in args.precision]
     for device, precision in tqdm(runs, desc=result["name"], disable=None, leave=False):
         variant = copy.deepcopy(model).to(device, PRECISIONS[precision])
-        batches = Batches(tokenizer, split.texts, batch_size=args.batch_size, device=device)
-        predictions = predict(variant, batches).argmax(dim=1).tolist()
-        result["runs"].append(
-            {
-                "device": device,
-                "precision": precision,
-                "hardware": hardware(device),
-                "bytes": size_on_disk(variant, tokenizer),
-                "quality": quality(split.labels, predictions, corpus.classes),
-                "predictions": " ".join(map(str, predictions)),
-                "speed": measure_speed(variant, tokenizer, batches, split.texts, device),
-            }
+        make_batches = functools.partial(Batches, tokenizer)
+        run = measure(
+            variant, make_batches, split, corpus.classes, device, precision, args.batch_size
         )
+        result["runs"].append({**run, "bytes": size_on_disk(variant, tokenizer)})
     return result
-
-
-@torch.inference_mode()
-def measure_speed(model, tokenizer, batches, texts, device):
-    """Time the model alone, and from raw text to predicted class, on the same batches."""
-    ready = [batch for batch in batches if len(batch[3]) == batches.batch_size] or list(batches)
-    raw = [[texts[row] for row in rows] for *_, rows in ready]
-    words = batches.lengths.float().quantile(torch.tensor([0.05, 0.5, 0.95]))
-
-    def from_text(texts):
-        batch = Batches(tokenizer, texts, batch_size=len(texts), device=device)
-        predict(model, batch).argmax(dim=1)
-
-    end_to_end = time_batches(from_text, raw, device)
-    return {
-        "batch_size": len(raw[0]),
-        "repeats": REPEATS,
-        "words": [round(number) for number in words.tolist()],
-        "model_ms": time_batches(lambda batch: model(*batch[:2]), ready, device),
-        "end_to_end_ms": end_to_end,
-        "texts_per_second": 1000 * len(raw[0]) / end_to_end,
-    }
 
 
 def size_on_disk(model, tokenizer):
@@ -168,7 +137,7 @@ def size_on_disk(model, tokenizer):
 def main():
     args = parse_arguments()
     if args.compare:
-        print(comparison(load_results(args.results)))
+        print(comparison(load_results(args.results), load_published(args.results)))
         return
     if args.print:
         results = [load_result(path) for path in args.print]
@@ -184,7 +153,7 @@ def main():
             save_result(results[-1], args.results)
     print("\n\n".join(report(result) for result in results))
     if len(results) > 1:
-        print(f"\n{comparison(results)}")
+        print(f"\n{comparison(results, load_published(args.results))}")
 
 
 if __name__ == "__main__":

@@ -16,20 +16,24 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from data import PADDING, UNKNOWN, Batches, add_data_arguments, load_corpus, train_tokenizer
+from data import PADDING_ID, UNKNOWN_ID, Batches, add_data_arguments, load_corpus, train_tokenizer
 from errors import InputError, one_line_errors
-from history import STATE, plot_history, read_state, restore_state, save_state, write_history
+from history import (
+    COLUMNS,
+    STATE,
+    header,
+    line,
+    plot_history,
+    read_state,
+    restore_state,
+    save_state,
+    write_history,
+)
 from metrics import SCORES, hardware, predict, quality
 from model import EmotionLSTM, model_card, save_checkpoint
 
+RUN_FILES = (STATE, "model.safetensors", "history.csv", "curves.png")
 NOT_SAVED = ("output", "device", "resume", "overwrite", "tensorboard")
-COLUMNS = {
-    "train_loss": "train loss",
-    "validation_loss": "val loss",
-    **SCORES,
-    "seconds": "seconds",
-}
-
 # The reference configuration: what a good engineer writes first.
 PRESETS = {
     "baseline": {
@@ -47,6 +51,22 @@ PRESETS = {
 }
 
 
+def count(text):
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    return number
+
+
+def rate(text):
+    """A number of at least 0 and less than 1."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 0 and less than 1")
+    return number
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,10 +75,10 @@ def parse_arguments():
 
     def group(title, **flags):
         arguments = parser.add_argument_group(title)
-        for name, (default, text) in flags.items():
+        for name, (kind, default, text) in flags.items():
             arguments.add_argument(
                 "--" + name.replace("_", "-"),
-                type=type(default),
+                type=kind,
                 default=default,
                 help=f"{text} (default: %(default)s)",
             )
@@ -66,14 +86,14 @@ def parse_arguments():
 
     group(
         "words",
-        min_frequency=(2, "words seen less often in training become unknown"),
-        max_length=(128, "words after this many are cut off"),
+        min_frequency=(count, 2, "words seen less often in training become unknown"),
+        max_length=(count, 128, "words after this many are cut off"),
     )
     group(
         "architecture",
-        embedding_size=(256, "width of a word's vector"),
-        hidden_size=(64, "width of one direction of an LSTM layer"),
-        layers=(3, "LSTM layers"),
+        embedding_size=(count, 256, "width of a word's vector"),
+        hidden_size=(count, 64, "width of one direction of an LSTM layer"),
+        layers=(count, 3, "LSTM layers"),
     ).add_argument(
         "--pooling",
         choices=("last", "max", "last+max"),
@@ -82,23 +102,20 @@ def parse_arguments():
     )
     group(
         "regularisation",
-        dropout=(0.3, "rate between LSTM layers and before the linear layer"),
-        embedding_dropout=(0.3, "rate on word vectors"),
-        word_dropout=(0.1, "share of words shown as unknown"),
-        weight_decay=(0.01, "AdamW's decoupled weight decay"),
-        label_smoothing=(0.0, "share of the label spread over all classes"),
-        ema=(
-            0.998,
-            "decay a step of the average of the weights that is evaluated and saved; 0: off",
-        ),
+        dropout=(rate, 0.3, "rate between LSTM layers and before the linear layer"),
+        embedding_dropout=(rate, 0.3, "rate on word vectors"),
+        word_dropout=(rate, 0.1, "share of words shown as unknown"),
+        weight_decay=(float, 0.01, "AdamW's decoupled weight decay"),
+        label_smoothing=(rate, 0.0, "share of the label spread over all classes"),
+        ema=(rate, 0.998, "decay a step of the averaged weights, the ones saved; 0: no average"),
     )
     group(
         "optimisation",
-        epochs=(12, "passes over the training split"),
-        batch_size=(64, "texts a step"),
-        lr=(2e-3, "peak learning rate of AdamW"),
-        clip=(1.0, "largest norm of the gradient"),
-        seed=(0, "of weights, order and dropout"),
+        epochs=(count, 12, "passes over the training split"),
+        batch_size=(count, 64, "texts a step"),
+        lr=(float, 2e-3, "peak learning rate of AdamW"),
+        clip=(float, 1.0, "largest norm of the gradient"),
+        seed=(int, 0, "of weights, order and dropout"),
     ).add_argument(
         "--schedule",
         choices=("one-cycle", "constant"),
@@ -168,14 +185,13 @@ def update_average(average, model, decay):
 
 def main():
     args = parse_arguments()
-    if not args.resume and (args.output / STATE).exists():
-        if not args.overwrite:
-            raise InputError(
-                f"{args.output} holds a run: --resume goes on with it, --overwrite replaces it, "
-                "--output puts this one elsewhere"
-            )
-        for name in (STATE, "model.safetensors", "history.csv", "curves.png"):
-            (args.output / name).unlink(missing_ok=True)
+    sys.stdout.reconfigure(line_buffering=True)  # a line an epoch, also through a pipe
+    former = [args.output / name for name in RUN_FILES if (args.output / name).exists()]
+    if former and not args.resume and not args.overwrite:
+        raise InputError(
+            f"{args.output} holds a run: --resume goes on with it, --overwrite replaces it, "
+            "--output puts this one elsewhere"
+        )
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -204,8 +220,8 @@ def main():
         dropout=args.dropout,
         embedding_dropout=args.embedding_dropout,
         word_dropout=args.word_dropout,
-        padding_id=tokenizer.token_to_id(PADDING),
-        unknown_id=tokenizer.token_to_id(UNKNOWN),
+        padding_id=PADDING_ID,
+        unknown_id=UNKNOWN_ID,
         data=corpus.provenance,
     ).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
@@ -214,7 +230,7 @@ def main():
     # weights of any one step (Polyak and Juditsky 1992).
     average = copy.deepcopy(model) if args.ema else model
 
-    modules = {"model": model, "average": average}
+    modules = {"model": model} | ({"average": average} if args.ema else {})
     arguments = {key: value for key, value in vars(args).items() if key not in NOT_SAVED}
     history = []
     if args.resume:
@@ -229,6 +245,9 @@ def main():
             args.output, arguments, corpus.provenance, history, modules, optimizer, generator
         )
 
+    if args.overwrite:  # not before all that can go wrong with the new run's flags and data has
+        for path in former:
+            path.unlink()
     if not history:
         save()  # so that a run killed in its first epoch can be resumed too
     writer = None
@@ -243,7 +262,7 @@ def main():
         f"words) on {corpus.name}: {len(train.texts):,} texts, validated on "
         f"{len(validation.texts):,}; {hardware(device)}; seed {args.seed}"
     )
-    print("epoch  " + "  ".join(f"{title:>10}" for title in COLUMNS.values()), flush=True)
+    print(header())
 
     steps = args.epochs * len(batches)
     first = len(history)
@@ -269,16 +288,10 @@ def main():
                 total += loss.detach() * len(labels)
                 bar.update()
             if not total.isfinite():
-                raise InputError(
-                    f"the loss of epoch {epoch} is not finite: try a lower --lr; "
-                    + (
-                        f"epoch {best['epoch']} is kept in {args.output}"
-                        if best
-                        else "none is kept"
-                    )
-                )
+                kept = f"epoch {best['epoch']} is kept in {args.output}" if best else "none is kept"
+                raise InputError(f"epoch {epoch}: the loss is not finite; {kept}; try a lower --lr")
 
-            logits = predict(average, validation_batches)
+            logits = predict(average.eval(), validation_batches)
             scores = quality(validation.labels, logits.argmax(dim=1).tolist(), corpus.classes)
             row = {
                 "epoch": epoch,
@@ -298,8 +311,7 @@ def main():
             if writer:
                 for name in COLUMNS:
                     writer.add_scalar(name, row[name], epoch)
-            line = "  ".join(f"{row[name]:10.4f}" for name in COLUMNS)
-            bar.write(f"{epoch:5d}  {line}{'  best' if is_best else ''}", file=sys.stdout)
+            bar.write(line(row, is_best), file=sys.stdout)
     except KeyboardInterrupt:
         kept = f"the best so far, epoch {best['epoch']}, is in {args.output}; " if best else ""
         bar.close()
