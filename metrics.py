@@ -1,6 +1,5 @@
-"""Honest numbers: quality with intervals, timing, size, and the tables that print them."""
+"""Honest numbers: quality with intervals, paired tests, timing."""
 
-import json
 import platform
 import re
 import statistics
@@ -10,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
-from tabulate import tabulate
 
-from errors import InputError, replacing
+from errors import InputError
 
-RESULTS = Path(__file__).parent / "results"
-PUBLISHED = "published.json"
 REPEATS = 30  # timed batches
 SCORES = {
     "accuracy": "Accuracy",
@@ -24,6 +21,60 @@ SCORES = {
     "macro_precision": "Precision",
     "macro_recall": "Recall",
 }
+
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def add_measuring_arguments(parser, precisions):
+    """Add the flags that say what is measured and where the result goes.
+
+    Args:
+        parser: argparse.ArgumentParser.
+        precisions: list of str, the default of `--precision`.
+
+    Returns:
+        the argument group, to which a script adds its own.
+    """
+    group = parser.add_argument_group("evaluation")
+    group.add_argument("--split", default="test", help="what to evaluate on (default: %(default)s)")
+    group.add_argument(
+        "--device",
+        nargs="+",
+        choices=("cpu", "cuda"),
+        default=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"],
+        help="(default: all that there are)",
+    )
+    group.add_argument(
+        "--precision",
+        nargs="+",
+        choices=PRECISIONS,
+        default=precisions,
+        help=f"number formats of weights and activations (default: {' '.join(precisions)})",
+    )
+    group.add_argument(
+        "--batch-size", type=int, default=32, help="texts a batch (default: %(default)s)"
+    )
+    group.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
+    group.add_argument("--name", help="name of the result (default: the model's folder)")
+    group.add_argument(
+        "--results",
+        type=Path,
+        default=Path(__file__).parent / "results",
+        help="folder of the results (default: results)",
+    )
+    return group
+
+
+def check_measuring_arguments(args):
+    """Set the number of threads. Raises InputError for what cannot be measured here."""
+    if "cuda" in args.device and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch sees no GPU")
+    for flag in ("batch_size", "threads"):
+        if getattr(args, flag) is not None and getattr(args, flag) < 1:
+            raise InputError(f"--{flag.replace('_', '-')}: must be at least 1")
+    if args.threads:
+        torch.set_num_threads(args.threads)
 
 
 @torch.inference_mode()
@@ -85,57 +136,114 @@ def bootstrap_intervals(confusion, resamples=10_000, seed=0):
     Returns:
         dict of score name to [low, high].
     """
-    confusion = np.asarray(confusion)
-    rows = confusion.sum()
-    drawn = np.random.default_rng(seed).multinomial(rows, confusion.ravel() / rows, resamples)
-    drawn = drawn.reshape(resamples, *confusion.shape)
-    right = np.diagonal(drawn, axis1=1, axis2=2)
-    precision = right / np.maximum(drawn.sum(axis=1), 1)
-    recall = right / np.maximum(drawn.sum(axis=2), 1)
-    f1 = 2 * right / np.maximum(drawn.sum(axis=1) + drawn.sum(axis=2), 1)
-    draws = {
-        "accuracy": right.sum(axis=1) / rows,
-        "macro_f1": f1.mean(axis=1),
-        "macro_precision": precision.mean(axis=1),
-        "macro_recall": recall.mean(axis=1),
+    drawn = resample(np.asarray(confusion), resamples, seed)
+    return {
+        name: np.quantile(draw, [0.025, 0.975]).tolist() for name, draw in scores(drawn).items()
     }
-    return {name: np.quantile(draw, [0.025, 0.975]).tolist() for name, draw in draws.items()}
 
 
-def measure(model, make_batches, split, classes, device, precision, batch_size):
+def resample(counts, resamples, seed):
+    """Draw the rows behind a table of counts anew; return (resamples, *counts.shape) counts."""
+    rows = counts.sum()
+    drawn = np.random.default_rng(seed).multinomial(rows, counts.ravel() / rows, resamples)
+    return drawn.reshape(resamples, *counts.shape)
+
+
+def scores(confusions):
+    """Return dict of score name to (n,) for (n, classes, classes) confusion matrices."""
+    right = np.diagonal(confusions, axis1=1, axis2=2)
+    predicted, true = confusions.sum(axis=1), confusions.sum(axis=2)
+    return {
+        "accuracy": right.sum(axis=1) / true.sum(axis=1),
+        "macro_f1": (2 * right / np.maximum(predicted + true, 1)).mean(axis=1),
+        "macro_precision": (right / np.maximum(predicted, 1)).mean(axis=1),
+        "macro_recall": (right / np.maximum(true, 1)).mean(axis=1),
+    }
+
+
+def mcnemar(labels, first, second):
+    """Two-sided exact test of whether two classifiers are right equally often (McNemar 1947).
+
+    Under that hypothesis, the rows on which just one of the two is right fall to either side as
+    a fair coin does.
+
+    Args:
+        labels, first, second: (rows,) int, the truth and both classifiers' answers.
+
+    Returns:
+        p-value.
+    """
+    first_only = int(((first == labels) & (second != labels)).sum())
+    second_only = int(((first != labels) & (second == labels)).sum())
+    differing = first_only + second_only
+    return binomtest(first_only, differing).pvalue if differing else 1.0
+
+
+def paired_bootstrap(labels, first, second, classes, resamples=10_000, seed=0):
+    """Macro-F1 of `first` less that of `second`, by drawing rows anew for both at once.
+
+    After Berg-Kirkpatrick et al. 2012, "An Empirical Investigation of Statistical Significance in
+    NLP".
+
+    Args:
+        labels, first, second: (rows,) int, the truth and both classifiers' answers.
+        classes: number of classes.
+
+    Returns:
+        (low, high, p): the 95 % interval of the difference, and how often, two-sided, a draw
+        turns its sign.
+    """
+    counts = np.zeros((classes, classes, classes), dtype=int)
+    np.add.at(counts, (labels, first, second), 1)
+    drawn = resample(counts, resamples, seed)
+    difference = scores(drawn.sum(axis=3))["macro_f1"] - scores(drawn.sum(axis=2))["macro_f1"]
+    low, high = np.quantile(difference, [0.025, 0.975])
+    p = 2 * min((difference <= 0).mean(), (difference >= 0).mean())
+    return float(low), float(high), float(min(1.0, p))
+
+
+def measure(model, make_batches, corpus, args, device, precision):
     """Measure a model's quality and speed on one device.
 
     Args:
         model: returns (batch, classes) logits for (tokens, lengths); on `device`.
         make_batches: function of (texts, batch_size=, device=) that returns batches of them
             that `predict` takes, sorted by length.
-        split: what to measure on, with `texts` and `labels`.
-        classes: names of the classes.
+        corpus: data.Corpus with the split to measure on.
+        args: namespace with the flags of `add_measuring_arguments`.
         device, precision: where and in which number format the model is.
-        batch_size: texts a batch.
 
     Returns:
         dict that JSON can hold, one of a result's `runs`.
     """
-    batches = make_batches(split.texts, batch_size=batch_size, device=device)
+    split = corpus.splits[args.split]
+    batches = make_batches(split.texts, batch_size=args.batch_size, device=device)
     predictions = predict(model, batches).argmax(dim=1).tolist()
-    ready = [batch for batch in batches if len(batch[3]) == batch_size] or list(batches)
-    raw = [[split.texts[row] for row in rows] for *_, rows in ready]
+    return {
+        "device": device,
+        "precision": precision,
+        "quality": quality(split.labels, predictions, corpus.classes),
+        "predictions": " ".join(map(str, predictions)),
+        **measure_speed(model, make_batches, split.texts, device, args.batch_size),
+    }
+
+
+@torch.inference_mode()
+def measure_speed(model, make_batches, texts, device, batch_size):
+    """Time a model alone, and from raw text to class; see `measure` for the arguments."""
+    batches = make_batches(texts, batch_size=batch_size, device=device)
+    full = [batch for batch in batches if len(batch[3]) == batch_size] or list(batches)
+    raw = [[texts[row] for row in rows] for *_, rows in full]
 
     def from_text(texts):
         batch = make_batches(texts, batch_size=len(texts), device=device)
         predict(model, batch).argmax(dim=1)
 
-    with torch.inference_mode():
-        model_ms = time_batches(lambda batch: model(*batch[:2]), ready, device)
-        end_to_end_ms = time_batches(from_text, raw, device)
-    words = np.quantile([len(text.split()) for text in split.texts], [0.05, 0.5, 0.95])
+    model_ms = time_batches(lambda batch: model(*batch[:2]), full, device)
+    end_to_end_ms = time_batches(from_text, raw, device)
+    words = np.quantile([len(text.split()) for text in texts], [0.05, 0.5, 0.95])
     return {
-        "device": device,
-        "precision": precision,
         "hardware": hardware(device),
-        "quality": quality(split.labels, predictions, classes),
-        "predictions": " ".join(map(str, predictions)),
         "speed": {
             "batch_size": len(raw[0]),
             "repeats": REPEATS,
@@ -187,164 +295,3 @@ def hardware(device):
         name = match[1].strip() if match else name
     threads = torch.get_num_threads()
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
-
-
-def save_result(result, folder=RESULTS):
-    """Write `<name>.json`, from which every table can be printed again; return its path."""
-    path = Path(folder) / f"{result['name']}.json"
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return path
-
-
-def load_result(path):
-    """Read what `save_result` wrote. Raises InputError if it is something else."""
-    try:
-        result = json.loads(Path(path).read_text("utf-8"))
-    except ValueError:
-        result = None
-    if not isinstance(result, dict) or not {"name", "data", "runs"} <= result.keys():
-        raise InputError(f"{path}: not a result that test.py wrote")
-    return result
-
-
-def load_results(folder=RESULTS):
-    """Read all results in a folder, in the order of their names."""
-    paths = [path for path in sorted(Path(folder).glob("*.json")) if path.name != PUBLISHED]
-    if not paths:
-        raise InputError(f"{folder}: no results; python test.py writes them")
-    return [load_result(path) for path in paths]
-
-
-def load_published(folder=RESULTS):
-    """Read what others published of their models, and on which data; None if nothing is there."""
-    path = Path(folder) / PUBLISHED
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
-
-
-def markdown(rows, headers, numbers_from=1):
-    """A Markdown table; columns from `numbers_from` on are aligned right."""
-    align = ["left" if i < numbers_from else "right" for i in range(len(headers))]
-    return tabulate(rows, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
-
-
-def run_name(run):
-    """ "CPU fp32" and the like."""
-    return f"{run['device'].upper()} {run['precision']}"
-
-
-def class_table(run):
-    """Precision, recall, F1 and support by class."""
-    rows = [
-        [name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", c["support"]]
-        for name, c in run["quality"]["per_class"].items()
-    ]
-    return markdown(rows, ["class", "Precision", "Recall", "F1-score", "Support"])
-
-
-def confusion_table(run):
-    """Counts, one row a true class, one column a predicted class."""
-    classes = list(run["quality"]["per_class"])
-    rows = [[name, *row] for name, row in zip(classes, run["quality"]["confusion"], strict=True)]
-    return markdown(rows, ["true \\ predicted", *classes])
-
-
-def quality_table(runs):
-    """Scores with their 95 % bootstrap intervals, one row a device and precision."""
-    rows = []
-    for run in runs:
-        row = [run_name(run)]
-        for score in SCORES:
-            low, high = run["quality"]["interval"][score]
-            row.append(f"{run['quality'][score]:.4f} [{low:.3f}, {high:.3f}]")
-        rows.append(row)
-    return markdown(rows, ["", *SCORES.values()])
-
-
-def speed_table(runs):
-    """Time and size, one row a device and precision."""
-    rows = [
-        [
-            run_name(run),
-            f"{run['speed']['model_ms']:.2f}",
-            f"{run['speed']['end_to_end_ms']:.2f}",
-            f"{run['speed']['texts_per_second']:,.0f}",
-            f"{run['bytes'] / 1e6:.2f} MB",
-        ]
-        for run in runs
-    ]
-    batch = f"ms / batch of {runs[0]['speed']['batch_size']}"
-    headers = ["", batch, f"{batch}, with tokenization", "tweets / s", "Size on disk"]
-    return markdown(rows, headers)
-
-
-def report(result):
-    """All tables of one model as Markdown."""
-    data, runs = result["data"], result["runs"]
-    first = runs[0]
-    speed = first["speed"]
-    hardware_names = "; ".join(dict.fromkeys(run["hardware"] for run in runs))
-    return "\n\n".join(
-        [
-            f"## {result['name']}: {result['parameters']:,} parameters, on {data_title(data)}",
-            f"By class ({run_name(first)}):",
-            class_table(first),
-            f"Confusion matrix ({run_name(first)}):",
-            confusion_table(first),
-            "Quality, with 95 % bootstrap intervals:",
-            quality_table(runs),
-            f"Speed (median of {speed['repeats']} batches; texts of {speed['words'][0]} to "
-            f"{speed['words'][2]} words, median {speed['words'][1]}; tweets / s with tokenization; "
-            f"{hardware_names}) and size:",
-            speed_table(runs),
-        ]
-    )
-
-
-def data_title(data):
-    """ "emotion (test, 2,000 rows, 3b04e186c55e437b)" and the like."""
-    return f"{data['name']} ({data['split']}, {data['rows']:,} rows, {data['fingerprint']})"
-
-
-def recipe(result):
-    """The name of a result without its seed: `lstm` of `lstm-seed3`."""
-    return re.sub(r"-seed\d+$", "", result["name"])
-
-
-def summary_table(results, published=()):
-    """One row a recipe: mean ± standard deviation over the runs that differ in seed only.
-
-    Args:
-        results: list of results on the same data.
-        published: list of dicts, others' figures for the same data, marked as such.
-    """
-    recipes = {}
-    for result in results:
-        recipes.setdefault(recipe(result), []).append(result)
-    rows = []
-    for model in published:
-        scores = [f"{model[score]:.4f}" if score in model else "–" for score in SCORES]
-        size = f"{model['bytes'] / 1e6:.1f} MB" if "bytes" in model else "–"
-        rows.append([model["name"], "published", *scores, size])
-    for name, members in recipes.items():
-        row = [name, len(members)]
-        for score in SCORES:
-            values = [member["runs"][0]["quality"][score] for member in members]
-            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-            row.append(f"{statistics.fmean(values):.4f}{spread}")
-        size = statistics.fmean(member["runs"][0]["bytes"] for member in members)
-        rows.append([*row, f"{size / 1e6:.1f} MB"])
-    return markdown(rows, ["Model", "Seeds", *SCORES.values(), "Size"])
-
-
-def comparison(results, published=None):
-    """Results side by side as Markdown, one section a data set: rows of two never mix."""
-    sections = {}
-    for result in results:
-        sections.setdefault(data_title(result["data"]), []).append(result)
-    texts = []
-    for title, members in sections.items():
-        same = published and published["fingerprint"] == members[0]["data"]["fingerprint"]
-        table = summary_table(members, published["models"] if same else ())
-        texts.append(f"## {title}\n\n{table}")
-    return "\n\n".join(texts)

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from errors import InputError, replacing_files
 from hub import hub_answers
 
+SHIPPED = Path(__file__).parent / "checkpoints" / "lstm"
 FILES = ("config.json", "model.safetensors", "tokenizer.json")  # what inference needs
 
 

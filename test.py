@@ -13,26 +13,21 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 from tqdm import tqdm
 
 from data import Batches, add_data_arguments, load_corpus
-from errors import one_line_errors
-from metrics import (
-    RESULTS,
+from errors import InputError, one_line_errors
+from metrics import PRECISIONS, add_measuring_arguments, check_measuring_arguments, measure
+from model import FILES, SHIPPED, load_checkpoint, save_checkpoint
+from tables import (
     comparison,
     load_published,
     load_result,
     load_results,
-    measure,
     report,
     save_result,
+    start_result,
 )
-from model import FILES, load_checkpoint, save_checkpoint
-
-ROOT = Path(__file__).parent
-SHIPPED = ROOT / "checkpoints" / "lstm"
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def parse_arguments():
@@ -40,52 +35,18 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_data_arguments(parser)
-    group = parser.add_argument_group("evaluation")
-    group.add_argument(
+    add_measuring_arguments(parser, ["fp32", "fp16"]).add_argument(
         "--checkpoint",
         nargs="+",
         help="folders or Hub ids (default: checkpoints/run if there is one, else checkpoints/lstm)",
-    )
-    group.add_argument(
-        "--split", default="test", help="split to evaluate on (default: %(default)s)"
-    )
-    group.add_argument(
-        "--device",
-        nargs="+",
-        choices=("cpu", "cuda"),
-        default=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"],
-        help="(default: all that there are)",
-    )
-    group.add_argument(
-        "--precision",
-        nargs="+",
-        choices=PRECISIONS,
-        default=list(PRECISIONS),
-        help="number formats of weights and activations (default: fp32 fp16)",
-    )
-    group.add_argument(
-        "--batch-size", type=int, default=32, help="texts a batch (default: %(default)s)"
-    )
-    group.add_argument("--threads", type=int, help="CPU threads (default: one a core)")
-    group.add_argument(
-        "--name", help="name of the result (default: the checkpoint's last path component)"
-    )
-    group.add_argument(
-        "--results",
-        type=Path,
-        default=RESULTS,
-        help="folder of the results (default: results)",
     )
     again = parser.add_argument_group("without evaluating")
     again.add_argument("--print", nargs="+", metavar="FILE", help="print these results' tables")
     again.add_argument("--compare", action="store_true", help="compare all that is in --results")
     args = parser.parse_args()
-    if "cuda" in args.device and not torch.cuda.is_available():
-        parser.error("--device cuda: PyTorch sees no GPU")
-    if args.name and args.checkpoint and len(args.checkpoint) > 1:
-        parser.error("--name names one checkpoint, not several")
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    if args.name and len(args.checkpoint or []) > 1:
+        raise InputError("--name: names one result, and several checkpoints were given")
+    check_measuring_arguments(args)
     return args
 
 
@@ -93,7 +54,6 @@ def evaluate(checkpoint, args):
     """Measure one checkpoint on every device in every precision; return the result to save."""
     model, tokenizer = load_checkpoint(checkpoint)
     corpus = load_corpus(args, splits=(args.split,), classes=model.classes)
-    split = corpus.splits[args.split]
     trained_on = model.data or {"name": "unknown data"}
     # A local copy of a Hub data set is named after its folder.
     if Path(trained_on["name"]).name != Path(corpus.name).name:
@@ -102,27 +62,13 @@ def evaluate(checkpoint, args):
             f"{corpus.name}",
             file=sys.stderr,
         )
-    result = {
-        "name": args.name or Path(checkpoint).resolve().name,
-        "kind": "LSTM",
-        "parameters": model.parameter_count,
-        "trained_on": trained_on,
-        "data": {
-            "name": corpus.name,
-            "split": args.split,
-            **corpus.provenance["splits"][args.split],
-        },
-        "classes": corpus.classes,
-        "labels": " ".join(map(str, split.labels)),
-        "runs": [],
-    }
+    name = args.name or Path(checkpoint).resolve().name
+    result = start_result(name, "LSTM", model.parameter_count, trained_on, corpus, args.split)
+    make_batches = functools.partial(Batches, tokenizer)
     runs = [(device, precision) for device in args.device for precision in args.precision]
-    for device, precision in tqdm(runs, desc=result["name"], disable=None, leave=False):
+    for device, precision in tqdm(runs, desc=name, disable=None, leave=False):
         variant = copy.deepcopy(model).to(device, PRECISIONS[precision])
-        make_batches = functools.partial(Batches, tokenizer)
-        run = measure(
-            variant, make_batches, split, corpus.classes, device, precision, args.batch_size
-        )
+        run = measure(variant, make_batches, corpus, args, device, precision)
         result["runs"].append({**run, "bytes": size_on_disk(variant, tokenizer)})
     return result
 
@@ -144,7 +90,7 @@ def main():
     else:
         checkpoints = args.checkpoint
         if not checkpoints:
-            run = ROOT / "checkpoints" / "run"
+            run = Path("checkpoints/run")  # train.py's default
             checkpoints = [run if (run / "model.safetensors").exists() else SHIPPED]
             print(f"no --checkpoint given: evaluating {checkpoints[0]}", file=sys.stderr)
         results = []

@@ -1,0 +1,281 @@
+"""Results on disk, and the Markdown tables that are printed from them."""
+
+import json
+import re
+import statistics
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from tabulate import tabulate
+
+from errors import InputError, replacing
+from metrics import SCORES, mcnemar, paired_bootstrap
+
+RESULTS = Path(__file__).parent / "results"
+PUBLISHED = "published.json"  # what others report of their models
+
+
+def start_result(name, kind, parameters, trained_on, corpus, split):
+    """What a result says of the model and the data, before its `runs` are measured."""
+    return {
+        "name": name,
+        "kind": kind,
+        "parameters": parameters,
+        "trained_on": trained_on,
+        "data": {"name": corpus.name, "split": split, **corpus.provenance["splits"][split]},
+        "classes": corpus.classes,
+        "labels": " ".join(map(str, corpus.splits[split].labels)),
+        "runs": [],
+    }
+
+
+def save_result(result, folder=RESULTS):
+    """Write `<name>.json`, from which every table can be printed again; return its path."""
+    path = Path(folder) / f"{result['name']}.json"
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    return path
+
+
+def load_result(path):
+    """Read what `save_result` wrote. Raises InputError if it is something else."""
+    try:
+        result = json.loads(Path(path).read_text("utf-8"))
+    except ValueError:
+        result = None
+    if not isinstance(result, dict) or not {"name", "data", "runs"} <= result.keys():
+        raise InputError(f"{path}: not a result that test.py wrote")
+    return result
+
+
+def load_results(folder=RESULTS):
+    """Read all results in a folder, in the order of their names."""
+    paths = [path for path in sorted(Path(folder).glob("*.json")) if path.name != PUBLISHED]
+    if not paths:
+        raise InputError(f"{folder}: no results; python test.py writes them")
+    return [load_result(path) for path in paths]
+
+
+def load_published(folder=RESULTS):
+    """Read what others published of their models, and on which data; None if nothing is there."""
+    path = Path(folder) / PUBLISHED
+    return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+
+def markdown(rows, headers, numbers_from=1):
+    """A Markdown table; columns from `numbers_from` on are aligned right."""
+    align = ["left" if i < numbers_from else "right" for i in range(len(headers))]
+    return tabulate(rows, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
+
+
+def run_name(run):
+    """ "CPU fp32" and the like."""
+    return f"{run['device'].upper()} {run['precision']}"
+
+
+def class_table(run):
+    """Precision, recall, F1 and support by class."""
+    rows = [
+        [name, f"{c['precision']:.3f}", f"{c['recall']:.3f}", f"{c['f1']:.3f}", c["support"]]
+        for name, c in run["quality"]["per_class"].items()
+    ]
+    return markdown(rows, ["class", "Precision", "Recall", "F1-score", "Support"])
+
+
+def confusion_table(run):
+    """Counts, one row a true class, one column a predicted class."""
+    classes = list(run["quality"]["per_class"])
+    rows = [[name, *row] for name, row in zip(classes, run["quality"]["confusion"], strict=True)]
+    return markdown(rows, ["true \\ predicted", *classes])
+
+
+def quality_table(runs):
+    """Scores with their 95 % bootstrap intervals, one row a device and precision."""
+    rows = []
+    for run in runs:
+        row = [run_name(run)]
+        for score in SCORES:
+            low, high = run["quality"]["interval"][score]
+            row.append(f"{run['quality'][score]:.4f} [{low:.3f}, {high:.3f}]")
+        rows.append(row)
+    return markdown(rows, ["", *SCORES.values()])
+
+
+def speed_headers(runs):
+    """Headers above `speed_rows`."""
+    batch = f"ms / batch of {runs[0]['speed']['batch_size']}"
+    return ["", batch, f"{batch}, with tokenization", "tweets / s", "Size on disk"]
+
+
+def speed_rows(runs):
+    """Time and size, one row a device and precision."""
+    return [
+        [
+            run_name(run),
+            f"{run['speed']['model_ms']:.2f}",
+            f"{run['speed']['end_to_end_ms']:.2f}",
+            f"{run['speed']['texts_per_second']:,.0f}",
+            f"{run['bytes'] / 1e6:.2f} MB",
+        ]
+        for run in runs
+    ]
+
+
+def beside_table(result):
+    """A model's times against those of a small one, taken in the same process on the same texts."""
+    beside = result["beside"]
+    fast = {run["device"]: run for run in beside["runs"]}
+    rows = []
+    for run in result["runs"]:
+        slow_ms = run["speed"]["model_ms"]
+        fast_ms = fast[run["device"]]["speed"]["model_ms"]
+        ratio = f"{slow_ms / fast_ms:.1f}"
+        rows.append([run_name(run), f"{slow_ms:.2f}", f"{fast_ms:.2f}", ratio])
+    return markdown(rows, ["", result["name"], f"{beside['name']}, fp32", "ratio"])
+
+
+def report(result):
+    """All tables of one model as Markdown."""
+    data, runs = result["data"], result["runs"]
+    first = runs[0]
+    speed = first["speed"]
+    parts = [f"## {result['name']}: {result['parameters']:,} parameters, on {data_title(data)}"]
+    if "quality" in first:
+        parts += [
+            f"By class ({run_name(first)}):",
+            class_table(first),
+            f"Confusion matrix ({run_name(first)}):",
+            confusion_table(first),
+            "Quality, with 95 % bootstrap intervals:",
+            quality_table(runs),
+        ]
+    parts += [
+        f"Speed (median of {speed['repeats']} batches; texts of {speed['words'][0]} to "
+        f"{speed['words'][2]} words, median {speed['words'][1]}; tweets / s with tokenization; "
+        f"{'; '.join(dict.fromkeys(run['hardware'] for run in runs))}) and size:",
+        markdown(speed_rows(runs), speed_headers(runs)),
+    ]
+    if "beside" in result:
+        batch = f"a batch of {speed['batch_size']}"
+        parts += [
+            f"Milliseconds for {batch}, the model alone, beside {result['beside']['name']} in the "
+            "same process:",
+            beside_table(result),
+        ]
+    return "\n\n".join(parts)
+
+
+def data_title(data):
+    """ "emotion (test, 2,000 rows, 3b04e186c55e437b)" and the like."""
+    return f"{data['name']} ({data['split']}, {data['rows']:,} rows, {data['fingerprint']})"
+
+
+def by_recipe(results):
+    """Group results whose names are equal but for `-seed<number>`: {name: [result]}."""
+    recipes = {}
+    for result in results:
+        recipes.setdefault(re.sub(r"-seed\d+$", "", result["name"]), []).append(result)
+    return recipes
+
+
+def summary_table(results, published=()):
+    """One row a recipe: mean ± standard deviation over the runs that differ in seed only.
+
+    Args:
+        results: list of results on the same data.
+        published: list of dicts, others' figures for the same data, marked as such.
+    """
+    rows = []
+    for model in published:
+        values = [f"{model[score]:.4f}" if score in model else "–" for score in SCORES]
+        size = f"{model['bytes'] / 1e6:.1f} MB" if "bytes" in model else "–"
+        rows.append([model["name"], "published", *values, size])
+    for name, members in by_recipe(results).items():
+        if "quality" not in members[0]["runs"][0]:
+            continue
+        row = [name, len(members)]
+        for score in SCORES:
+            values = [member["runs"][0]["quality"][score] for member in members]
+            spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+            row.append(f"{statistics.fmean(values):.4f}{spread}")
+        size = statistics.fmean(member["runs"][0]["bytes"] for member in members)
+        rows.append([*row, f"{size / 1e6:.1f} MB"])
+    return markdown(rows, ["Model", "Seeds", *SCORES.values(), "Size"])
+
+
+def speeds_table(measured):
+    """One row a (recipe's name, result, run), all timed on the same hardware."""
+    rows = []
+    for name, result, run in measured:
+        row = speed_rows([run])[0]
+        rows.append([f"{name}, {row[0]}", f"{result['parameters']:,}", *row[1:]])
+    headers = speed_headers([measured[0][2]])
+    return markdown(rows, ["Model", "Parameters", *headers[1:]])
+
+
+def paired_table(results):
+    """One row a pair of models: is one better than the other on the same rows, or is it noise?
+
+    Args:
+        results: {name: result with quality}, on the same data.
+    """
+    rows = []
+    for (name, first), (other_name, second) in combinations(results.items(), 2):
+        labels, answers, other_answers = (
+            np.array(numbers.split(), dtype=int)
+            for numbers in (
+                first["labels"],
+                first["runs"][0]["predictions"],
+                second["runs"][0]["predictions"],
+            )
+        )
+        accuracy, f1 = (
+            first["runs"][0]["quality"][score] - second["runs"][0]["quality"][score]
+            for score in ("accuracy", "macro_f1")
+        )
+        classes = len(first["classes"])
+        low, high, p = paired_bootstrap(labels, answers, other_answers, classes)
+        rows.append(
+            [
+                f"{name} less {other_name}",
+                f"{accuracy:+.4f}",
+                f"{mcnemar(labels, answers, other_answers):.3g}",
+                f"{f1:+.4f} [{low:+.3f}, {high:+.3f}]",
+                f"{p:.3g}",
+            ]
+        )
+    return markdown(rows, ["", "Accuracy", "McNemar's p", "macro-F1", "bootstrap p"])
+
+
+def comparison(results, published=None):
+    """Results side by side as Markdown, one section a data set: rows of two never mix.
+
+    Where a recipe has several seeds, the first stands for it in the timings and paired tests.
+    """
+    sections = {}
+    for result in results:
+        sections.setdefault(data_title(result["data"]), []).append(result)
+    parts = []
+    for title, members in sections.items():
+        same = published and published["fingerprint"] == members[0]["data"]["fingerprint"]
+        firsts = {name: group[0] for name, group in by_recipe(members).items()}
+        judged = {name: first for name, first in firsts.items() if "quality" in first["runs"][0]}
+        parts += [
+            f"## {title}",
+            "Quality, mean ± standard deviation over seeds:",
+            summary_table(members, published["models"] if same else ()),
+        ]
+        machines = {}
+        for name, first in firsts.items():
+            for run in first["runs"]:
+                machines.setdefault(run["hardware"], []).append((name, first, run))
+        for machine, measured in machines.items():
+            parts += [f"Speed and size, {machine}:", speeds_table(measured)]
+        if len(judged) > 1:
+            parts += [
+                "Differences on the same rows (McNemar's exact test of the accuracy, paired "
+                "bootstrap of the macro-F1 with its 95 % interval):",
+                paired_table(judged),
+            ]
+    return "\n\n".join(parts)
