@@ -9,6 +9,7 @@ import pickle
 import sys
 import time
 
+import numpy as np
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
@@ -49,7 +50,10 @@ def main():
     print(f"trained in {time.perf_counter() - start:.1f} s", file=sys.stderr)
 
     def decide(features, _):
-        return torch.from_numpy(svm.decision_function(features))
+        scores = svm.decision_function(features)
+        if scores.ndim == 1:  # of two classes, scikit-learn scores the second one only
+            scores = np.stack([-scores, scores], axis=1)
+        return torch.from_numpy(scores)
 
     name = args.name or "tfidf-svm"
     result = start_result(

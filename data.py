@@ -1,6 +1,7 @@
 """Text in, batches out: normalisation, the word tokenizer, loading splits, batching."""
 
 import hashlib
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,7 +268,7 @@ def _read(path, config, splits):
     import datasets  # here, because it takes a second that labelling text need not wait for
 
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
+    datasets.logging.set_verbosity(logging.CRITICAL)  # what it has to say comes as an exception
     local = Path(path).exists()
     try:
         builder = datasets.load_dataset_builder(str(path), config)
@@ -303,17 +304,27 @@ def _read_file(datasets, file):
             # A tweet may say "null" or "NA": only an empty field is empty.
             return datasets.Dataset.from_csv(file, sep=separator, keep_default_na=False)
         if file.endswith(".txt"):
-            lines = [line.rpartition(";") for line in datasets.Dataset.from_text(file)["text"]]
-            return datasets.Dataset.from_dict(
-                {"text": [text for text, _, _ in lines], "label": [label for _, _, label in lines]}
-            )
+            lines = datasets.Dataset.from_text(file)["text"]
+            texts, separators, labels = zip(*(line.rpartition(";") for line in lines), strict=True)
+            if "" in separators:
+                raise ValueError(f"row {separators.index('') + 1} is not text;label")
+            return datasets.Dataset.from_dict({"text": texts, "label": labels})
     except Exception as error:  # whatever the reader of this format raises
-        cause = error.__cause__ or error
-        if isinstance(cause, UnicodeDecodeError):
-            row = Path(file).read_bytes()[: cause.start].count(b"\n") + 1
-            cause = f"line {row} is not UTF-8"
-        raise InputError(f"{file}: cannot be read: {cause}") from None
+        reason = error.__cause__ or error
+        if "corresponds to no data" in str(error):
+            reason = "no rows"
+        elif isinstance(reason, UnicodeDecodeError):
+            reason = f"line {_line_not_utf8(file)} is not UTF-8"
+        raise InputError(f"{file}: {reason}") from None
     raise InputError(f"{file}: not .parquet, .csv, .tsv, .jsonl or .txt")
+
+
+def _line_not_utf8(file):
+    content = Path(file).read_bytes()
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        return content[: error.start].count(b"\n") + 1
 
 
 def _check(pairs, args, names, classes):
