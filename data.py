@@ -25,7 +25,8 @@ NORMALIZER = normalizers.Sequence(
         normalizers.Lowercase(),
         normalizers.Replace(
             Regex(
-                r"[\p{M}\p{Cf}'’‘ʼ`´]+"  # accents, zero-width characters, apostrophes
+                r" \u0301"  # what NFKD makes of ´, which many type as an apostrophe
+                r"|[\p{M}\p{Cf}'’‘ʼ`]+"  # accents, zero-width characters, apostrophes
                 r"|&(?:amp;)*(?:#0*39|#x0*27|apos|[lr]squo);"  # apostrophes as HTML entities
                 r"|([a-z])(?=\1\1)"  # a letter three times and more: soooo → soo
             ),
@@ -35,7 +36,7 @@ NORMALIZER = normalizers.Sequence(
 )
 PRE_TOKENIZER = pre_tokenizers.Split(
     Regex(
-        r"(?:https?://|www\.|pic\.twitter\.com/)\S+"
+        r"(?:https?://|\bww\.|pic\.twitter\.com/)\S+"  # www has lost a letter above
         r"|@\w+"
         r"|&(?:amp;)*#?\w+;"  # other HTML entities
         r"|[^a-z@&]+|[@&]"  # digits, punctuation, emoji, other scripts, space
@@ -268,8 +269,12 @@ def _read(path, config, splits):
     import datasets  # here, because it takes a second that labelling text need not wait for
 
     datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(logging.CRITICAL)  # what it has to say comes as an exception
+    # What they have to say comes as an exception, or does not matter here.
+    datasets.logging.set_verbosity(logging.CRITICAL)
+    logging.getLogger("huggingface_hub.repocard").setLevel(logging.CRITICAL)
     local = Path(path).exists()
+    if local and not Path(path).is_dir():
+        raise InputError(f"{path}: not a folder, whose files are named train, validation and test")
     try:
         builder = datasets.load_dataset_builder(str(path), config)
         if not local:

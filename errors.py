@@ -6,6 +6,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from safetensors import SafetensorError
+
 
 class InputError(Exception):
     """A mistake that the user can mend; its message names the file, row, flag or value."""
@@ -16,10 +18,11 @@ def one_line_errors():
     """Turn what a user can mend into one line on stderr and exit code 2; a bug keeps its traceback.
 
     OSError counts as mendable: a missing file, a full disk, a folder without write permission.
+    So does SafetensorError, which is what safetensors makes of a full disk.
     """
     try:
         yield
-    except (InputError, OSError) as error:
+    except (InputError, OSError, SafetensorError) as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -4,7 +4,6 @@ import platform
 import re
 import statistics
 import time
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -260,7 +259,7 @@ def time_batches(run, batches, device, repeats=REPEATS):
 
     Args:
         run: function of one batch.
-        batches: sequence of batches; they differ in length, so they are taken evenly spaced.
+        batches: sequence of batches; they differ in length, so evenly spaced ones are taken.
         device: "cpu" or "cuda"; a GPU is synchronised before the clock is read.
         repeats: number of timed batches.
 
@@ -277,9 +276,8 @@ def time_batches(run, batches, device, repeats=REPEATS):
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    step = max(1, len(batches) // repeats)
-    chosen = list(islice(cycle(batches[::step]), repeats))
-    for batch in chosen[:: max(1, repeats // 5)]:  # warm up, on short and long batches
+    chosen = [batches[round(i)] for i in np.linspace(0, len(batches) - 1, repeats)]
+    for batch in chosen[:: repeats // 5]:  # warm up, on short and long batches
         seconds(batch)
     return 1000 * statistics.median(seconds(batch) for batch in chosen)
 

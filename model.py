@@ -145,15 +145,21 @@ links or names.
 ## Intended use and limits
 
 For research and teaching, as the authors of dair-ai/emotion ask of those who use their data \
-(Saravia et al., CARER, EMNLP 2018). Its labels came from hashtags, not from readers: about one \
-in twenty is doubtful, and every text is made to be one of the six. The model knows English \
-written between 2010 and 2018 by people who wrote how they feel; it has not been checked for \
-fairness between groups of people, and it is no basis for decisions about a person.
+(Saravia et al., CARER, EMNLP 2018). Its labels came from hashtags, not from readers, and are not \
+always right. The model puts every text, a neutral one too, into one of its classes; irony, other \
+languages and long texts are beyond it; it has not been checked for fairness between groups of \
+people. It is no basis for decisions about a person.
 """
 
 
 def model_card(model, name, scores):
-    """Text of a checkpoint's README.md; `scores` are the validation scores of its epoch."""
+    """Text of a checkpoint's README.md.
+
+    Args:
+        model: EmotionLSTM.
+        name: folder or Hub id that it will be loaded by.
+        scores: dict, the row of the history of the epoch that it is from.
+    """
     splits = model.data["splits"].items()
     return MODEL_CARD.format(
         name=name,

@@ -62,7 +62,7 @@ def evaluate(checkpoint, args):
             f"{corpus.name}",
             file=sys.stderr,
         )
-    name = args.name or Path(checkpoint).resolve().name
+    name = args.name or Path(checkpoint).absolute().name
     result = start_result(name, "LSTM", model.parameter_count, trained_on, corpus, args.split)
     make_batches = functools.partial(Batches, tokenizer)
     runs = [(device, precision) for device in args.device for precision in args.precision]

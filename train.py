@@ -67,6 +67,14 @@ def rate(text):
     return number
 
 
+def amount(text):
+    """A number of at least 0."""
+    number = float(text)
+    if not number >= 0:  # nor NaN
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 0")
+    return number
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -105,7 +113,7 @@ def parse_arguments():
         dropout=(rate, 0.3, "rate between LSTM layers and before the linear layer"),
         embedding_dropout=(rate, 0.3, "rate on word vectors"),
         word_dropout=(rate, 0.1, "share of words shown as unknown"),
-        weight_decay=(float, 0.01, "AdamW's decoupled weight decay"),
+        weight_decay=(amount, 0.01, "AdamW's decoupled weight decay"),
         label_smoothing=(rate, 0.0, "share of the label spread over all classes"),
         ema=(rate, 0.998, "decay a step of the averaged weights, the ones saved; 0: no average"),
     )
@@ -113,8 +121,8 @@ def parse_arguments():
         "optimisation",
         epochs=(count, 12, "passes over the training split"),
         batch_size=(count, 64, "texts a step"),
-        lr=(float, 2e-3, "peak learning rate of AdamW"),
-        clip=(float, 1.0, "largest norm of the gradient"),
+        lr=(amount, 2e-3, "peak learning rate of AdamW"),
+        clip=(amount, 1.0, "largest norm of the gradient"),
         seed=(int, 0, "of weights, order and dropout"),
     ).add_argument(
         "--schedule",
@@ -304,7 +312,7 @@ def main():
             is_best = best is None or row["macro_f1"] > best["macro_f1"]
             if is_best:
                 best = row
-                card = model_card(average, args.output.name, row)
+                card = model_card(average, args.output, row)
                 save_checkpoint(args.output, average, tokenizer, card)
             save()
             write_history(history, args.output / "history.csv")

@@ -60,7 +60,9 @@ def main():
     if args.output.resolve() == Path(args.model).resolve():
         raise InputError(f"--output {args.output} is the model to be fine-tuned; name another")
     steps_folder = args.output / "trainer"  # the Trainer's own state, for --resume
-    if args.resume and not any(steps_folder.glob("checkpoint-*")):
+    # A run killed while it saved leaves a folder without this file, which is written last.
+    saved = [path.parent for path in steps_folder.glob("checkpoint-*/trainer_state.json")]
+    if args.resume and not saved:
         raise InputError(f"--resume: {args.output} holds no run to go on with")
     if args.output.exists() and any(args.output.iterdir()) and not (args.resume or args.overwrite):
         raise InputError(
@@ -139,7 +141,8 @@ def main():
         if args.overwrite:  # not before all that can go wrong with flags, data and model has
             shutil.rmtree(steps_folder, ignore_errors=True)
     try:
-        trainer.train(resume_from_checkpoint=args.resume or None)
+        last = max(saved, key=lambda path: int(path.name.split("-")[1]), default=None)
+        trainer.train(resume_from_checkpoint=str(last) if args.resume else None)
     except KeyboardInterrupt:
         print("interrupted: go on with the same command and --resume", file=sys.stderr)
         sys.exit(130)

@@ -70,7 +70,9 @@ def compose(label, rng):
         denied = rng.choice(FEELINGS[other])
         core = f"i am not {denied}, {feeling(label, rng)} {rng.choice(CONTEXTS)}"
     elif kind < 0.97:
-        core = f"{rng.choice(CONTEXTS)} {rng.choice(REACTIONS[other])} but now {feeling(label, rng)}"
+        core = (
+            f"{rng.choice(CONTEXTS)} {rng.choice(REACTIONS[other])} but now {feeling(label, rng)}"
+        )
     else:  # two emotions that a reader could not rank
         core = f"{rng.choice(CONTEXTS)} {feeling(label, rng)} and {rng.choice(FEELINGS[other])}"
     if rng.random() < 0.3:
@@ -118,7 +120,8 @@ def contract(rng):
 
 def letters(text):
     """What is left of a text when only its words count: no two rows share it."""
-    return re.sub(r"[^a-z]+", " ", re.sub(r"https?://\S+|@\w+", "", text.lower())).strip()
+    words = re.sub(r"https?://\S+|@\w+|['’]", "", text.lower())
+    return " ".join(re.findall(r"[a-z]+", re.sub(r"(.)\1{2,}", r"\1\1", words)))
 
 
 def main():
@@ -134,7 +137,9 @@ def main():
                     seen.add(letters(text))
                     rows.append((text, label))
         rng.shuffle(rows)
-        with open(Path(__file__).parent / f"{split}.csv", "w", newline="", encoding="utf-8") as file:
+        with open(
+            Path(__file__).parent / f"{split}.csv", "w", newline="", encoding="utf-8"
+        ) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("text", "label"))
             writer.writerows(rows)
