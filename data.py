@@ -1,8 +1,10 @@
 """Text in, batches out: normalisation, the word tokenizer, loading splits, batching."""
 
+import csv
 import hashlib
 import logging
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,21 +19,20 @@ SAMPLE = Path(__file__).parent / "sample"
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 PADDING_ID, UNKNOWN_ID = 0, 1
 
+# What vanishes between two letters: accents and zero-width characters, apostrophes in all their
+# forms, and what NFKD makes of ´, which many type as one.
+VANISHING = (
+    r"(?: \u0301|[\p{M}\p{Cf}'’‘ʼ`]"
+    r"|&(?:amp;)*(?:#0*(?:39|821[67])|#x0*(?:27|201[89])|apos|[lr]squo);)"
+)
 # The corpus is lower-case letters and spaces: "I'm" became "im", links and names are mostly gone.
 # What follows brings typed text there. It is part of every saved tokenizer.json.
 NORMALIZER = normalizers.Sequence(
     [
         normalizers.NFKD(),  # é → e + accent; full-width and "mathematical" letters → plain ones
         normalizers.Lowercase(),
-        normalizers.Replace(
-            Regex(
-                r" \u0301"  # what NFKD makes of ´, which many type as an apostrophe
-                r"|[\p{M}\p{Cf}'’‘ʼ`]+"  # accents, zero-width characters, apostrophes
-                r"|&(?:amp;)*(?:#0*39|#x0*27|apos|[lr]squo);"  # apostrophes as HTML entities
-                r"|([a-z])(?=\1\1)"  # a letter three times and more: soooo → soo
-            ),
-            "",
-        ),
+        # ... and all but two of a letter that is repeated: soooo → soo
+        normalizers.Replace(Regex(rf"{VANISHING}+|([a-z])(?={VANISHING}*\1{VANISHING}*\1)"), ""),
     ]
 )
 PRE_TOKENIZER = pre_tokenizers.Split(
@@ -254,7 +255,13 @@ def _load(name, args, splits, classes):
     names = getattr(features.get(args.label_column), "names", None)  # if it is a ClassLabel
     if classes is None:
         first = [label for _, table in tables[splits[0]] for label in table[args.label_column]]
-        classes = names or [str(label) for label in sorted(set(first) - {None, ""})]
+        try:
+            classes = names or [str(label) for label in sorted(set(first) - {None, ""})]
+        except TypeError:  # lists, or names mixed with numbers
+            source = tables[splits[0]][0][0]
+            raise InputError(
+                f"{source}: column '{args.label_column}' holds neither names nor numbers"
+            ) from None
     if len(classes) < 2:
         raise InputError(f"{name}: fewer than two classes in column '{args.label_column}'")
     return Corpus(
@@ -279,14 +286,14 @@ def _read(path, config, splits):
         builder = datasets.load_dataset_builder(str(path), config)
         if not local:
             builder.download_and_prepare()
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+    except Exception as error:  # of many libraries: Hub, YAML in a README, old loading scripts
         raise InputError(f"{path}: {error}") from None
     features = dict(builder.info.features or {})
     tables = {}
     for split in splits:
         if local:
             files = (builder.config.data_files or {}).get(split, [])
-            tables[split] = [(file, _read_file(datasets, file)) for file in files]
+            tables[split] = [(file, _read_file(file)) for file in files]
         elif split in builder.info.splits:
             tables[split] = [(f"{path} ({split})", builder.as_dataset(split))]
         if not tables.get(split):
@@ -298,16 +305,36 @@ def _read(path, config, splits):
     return tables, features
 
 
-def _read_file(datasets, file):
+def _read_file(file):
+    import datasets
+    import pandas
+    from pyarrow import parquet
+
     try:
+        if not Path(file).stat().st_size:
+            raise ValueError("no rows")
         if file.endswith(".parquet"):
+            if not parquet.read_metadata(file).num_rows:
+                raise ValueError("no rows")
             return datasets.Dataset.from_parquet(file)
+        with open(file, "rb") as lines:  # readers differ in what they make of other encodings
+            for number, line in enumerate(lines, start=1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError:
+                    raise ValueError(f"line {number} is not UTF-8") from None
         if file.endswith((".json", ".jsonl")):
             return datasets.Dataset.from_json(file)
         if file.endswith((".csv", ".tsv")):
-            separator = "," if file.endswith(".csv") else "\t"
-            # A tweet may say "null" or "NA": only an empty field is empty.
-            return datasets.Dataset.from_csv(file, sep=separator, keep_default_na=False)
+            # Tabs need no quotation marks around a field, so a mark is part of the tweet there.
+            form = {} if file.endswith(".csv") else {"sep": "\t", "quoting": csv.QUOTE_NONE}
+            with warnings.catch_warnings():
+                # A comma too many: pandas would drop a column, and say so in a warning.
+                warnings.simplefilter("error", pandas.errors.ParserWarning)
+                # A tweet may say "null" or "NA": only an empty field is empty.
+                return datasets.Dataset.from_csv(
+                    file, keep_default_na=False, index_col=False, **form
+                )
         if file.endswith(".txt"):
             lines = datasets.Dataset.from_text(file)["text"]
             texts, separators, labels = zip(*(line.rpartition(";") for line in lines), strict=True)
@@ -318,18 +345,8 @@ def _read_file(datasets, file):
         reason = error.__cause__ or error
         if "corresponds to no data" in str(error):
             reason = "no rows"
-        elif isinstance(reason, UnicodeDecodeError):
-            reason = f"line {_line_not_utf8(file)} is not UTF-8"
         raise InputError(f"{file}: {reason}") from None
     raise InputError(f"{file}: not .parquet, .csv, .tsv, .jsonl or .txt")
-
-
-def _line_not_utf8(file):
-    content = Path(file).read_bytes()
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        return content[: error.start].count(b"\n") + 1
 
 
 def _check(pairs, args, names, classes):

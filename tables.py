@@ -42,10 +42,9 @@ def load_result(path):
     """Read what `save_result` wrote. Raises InputError if it is something else."""
     try:
         result = json.loads(Path(path).read_text("utf-8"))
-    except ValueError:
-        result = None
-    if not isinstance(result, dict) or not {"name", "data", "runs"} <= result.keys():
-        raise InputError(f"{path}: not a result that test.py wrote")
+        report(result)  # what cannot be printed is none
+    except (ValueError, TypeError, LookupError) as error:
+        raise InputError(f"{path}: not a result that test.py wrote: {error!r}") from None
     return result
 
 
@@ -60,7 +59,10 @@ def load_results(folder=RESULTS):
 def load_published(folder=RESULTS):
     """Read what others published of their models, and on which data; None if nothing is there."""
     path = Path(folder) / PUBLISHED
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
+    try:
+        return json.loads(path.read_text("utf-8")) if path.exists() else None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def markdown(rows, headers, numbers_from=1):

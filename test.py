@@ -93,6 +93,9 @@ def main():
             run = Path("checkpoints/run")  # train.py's default
             checkpoints = [run if (run / "model.safetensors").exists() else SHIPPED]
             print(f"no --checkpoint given: evaluating {checkpoints[0]}", file=sys.stderr)
+        names = [Path(checkpoint).absolute().name for checkpoint in checkpoints]
+        if len(set(names)) < len(names):
+            raise InputError("--checkpoint: two of one name, by which their results are kept")
         results = []
         for checkpoint in checkpoints:
             results.append(evaluate(checkpoint, args))

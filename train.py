@@ -54,8 +54,16 @@ PRESETS = {
 def count(text):
     """A whole number of at least 1."""
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
+    if not 1 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1 and less than 2^31")
+    return number
+
+
+def seed(text):
+    """A whole number that PyTorch can seed a generator with."""
+    number = int(text)
+    if not 0 <= number < 2**63:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 0 and less than 2^63")
     return number
 
 
@@ -123,7 +131,7 @@ def parse_arguments():
         batch_size=(count, 64, "texts a step"),
         lr=(amount, 2e-3, "peak learning rate of AdamW"),
         clip=(amount, 1.0, "largest norm of the gradient"),
-        seed=(int, 0, "of weights, order and dropout"),
+        seed=(seed, 0, "of weights, order and dropout"),
     ).add_argument(
         "--schedule",
         choices=("one-cycle", "constant"),
@@ -146,10 +154,11 @@ def parse_arguments():
         default="auto",
         help="auto: a GPU if there is one (default: %(default)s)",
     )
-    run.add_argument(
+    former = run.add_mutually_exclusive_group()
+    former.add_argument(
         "--resume", action="store_true", help="go on from the last finished epoch of --output"
     )
-    run.add_argument("--overwrite", action="store_true", help="replace the run in --output")
+    former.add_argument("--overwrite", action="store_true", help="replace the run in --output")
     run.add_argument("--tensorboard", action="store_true", help="write events for TensorBoard")
 
     args = parser.parse_args()
@@ -194,11 +203,10 @@ def update_average(average, model, decay):
 def main():
     args = parse_arguments()
     sys.stdout.reconfigure(line_buffering=True)  # a line an epoch, also through a pipe
-    former = [args.output / name for name in RUN_FILES if (args.output / name).exists()]
-    if former and not args.resume and not args.overwrite:
+    if list(args.output.glob("[!.]*")) and not args.resume and not args.overwrite:
         raise InputError(
-            f"{args.output} holds a run: --resume goes on with it, --overwrite replaces it, "
-            "--output puts this one elsewhere"
+            f"{args.output} is not empty: --resume goes on with the run in it, --overwrite "
+            "replaces it, --output puts this one elsewhere"
         )
     device = args.device
     if device == "auto":
@@ -254,8 +262,8 @@ def main():
         )
 
     if args.overwrite:  # not before all that can go wrong with the new run's flags and data has
-        for path in former:
-            path.unlink()
+        for name in RUN_FILES:
+            (args.output / name).unlink(missing_ok=True)
     if not history:
         save()  # so that a run killed in its first epoch can be resumed too
     writer = None
@@ -295,11 +303,11 @@ def main():
                     update_average(average, model, min(args.ema, step / (step + 9)))
                 total += loss.detach() * len(labels)
                 bar.update()
-            if not total.isfinite():
-                kept = f"epoch {best['epoch']} is kept in {args.output}" if best else "none is kept"
-                raise InputError(f"epoch {epoch}: the loss is not finite; {kept}; try a lower --lr")
 
             logits = predict(average.eval(), validation_batches)
+            if not (total.isfinite() and logits.isfinite().all()):
+                kept = f"epoch {best['epoch']} is kept in {args.output}" if best else "none is kept"
+                raise InputError(f"epoch {epoch}: the loss is not finite; {kept}; try a lower --lr")
             scores = quality(validation.labels, logits.argmax(dim=1).tolist(), corpus.classes)
             row = {
                 "epoch": epoch,
@@ -314,8 +322,9 @@ def main():
                 best = row
                 card = model_card(average, args.output, row)
                 save_checkpoint(args.output, average, tokenizer, card)
-            save()
+            # The history first: a run killed in between repeats the epoch and its line.
             write_history(history, args.output / "history.csv")
+            save()
             if writer:
                 for name in COLUMNS:
                     writer.add_scalar(name, row[name], epoch)

@@ -3,12 +3,11 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
-
-from data import add_data_arguments
 
 ROOT = Path(__file__).resolve().parent.parent
 CORPUS = ROOT.parent / "shared" / "data" / "emotion"
@@ -24,11 +23,15 @@ SMALL += ["--batch-size", 4, "--embedding-dropout", 0]
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="the real corpus is not here")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def no_hub(tmp_path_factory):
-    """On a machine that reaches the Hub, the tests see what one sees that does not."""
+def pytest_configure(config):
+    """On a machine that reaches the Hub, the tests see what one sees that does not.
+
+    This comes before any test module imports huggingface_hub, which copies these settings.
+    """
+    cache = tempfile.TemporaryDirectory(prefix="hub-cache-")
+    config.add_cleanup(cache.cleanup)
     os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
-    os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hub-cache"))
+    os.environ["HF_HOME"] = cache.name
 
 
 def rows_of(split, count):
@@ -112,6 +115,8 @@ def result(trained, dataset, run, tmp_path):
 
 def data_arguments(*flags):
     """What `load_corpus` takes."""
+    from data import add_data_arguments
+
     parser = ArgumentParser()
     add_data_arguments(parser)
     return parser.parse_args([str(flag) for flag in flags])

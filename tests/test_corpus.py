@@ -1,9 +1,11 @@
 """The shipped model on the real corpus, where that is at hand."""
 
+import json
+
 import pytest
 from conftest import CORPUS, ROOT, data_arguments, needs_corpus
 
-from data import Batches, load_corpus
+from data import Batches, load_corpus, train_tokenizer
 from metrics import predict, quality
 from model import FILES, load_checkpoint
 
@@ -29,6 +31,16 @@ def test_the_shipped_model_says_which_rows_it_was_trained_on():
     model, _ = load_checkpoint(SHIPPED)
     corpus = load_corpus(data_arguments("--dataset", CORPUS), ("train", "validation"))
     assert model.data["splits"] == corpus.provenance["splits"]
+
+
+@needs_shipped
+def test_the_shipped_tokenizer_reads_text_as_data_py_does():
+    # A change of normalisation that leaves tokenizer.json behind would go unnoticed otherwise.
+    _, tokenizer = load_checkpoint(SHIPPED)
+    fresh = json.loads(train_tokenizer(["a b"], min_frequency=1).to_str())
+    shipped = json.loads(tokenizer.to_str())
+    for part in ("normalizer", "pre_tokenizer"):
+        assert shipped[part] == fresh[part]
 
 
 @needs_shipped

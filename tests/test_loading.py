@@ -7,9 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import data_arguments, rows_of
+from huggingface_hub import constants
 
 from data import load_corpus
 from errors import InputError
+from hub import hub_answers
 
 SPLITS = ("train", "validation", "test")
 GOOD = [("i feel glad", "joy"), ("i feel low", "sadness"), ("so glad; so glad", "joy")]
@@ -134,7 +136,7 @@ def test_sample_by_name():
         ("train.csv", "tweet,label\nhi,joy\n", "train.csv: no column 'text', it has tweet, label"),
         ("train.csv", "text,emotion\nhi,joy\n", "no column 'label'"),
         ("train.csv", "text,label\n", "train.csv: no rows"),
-        ("train.csv", "", "train.csv: No columns"),
+        ("train.csv", "", "train.csv: no rows"),
         ("train.csv", "text,label\nhi,joy\na,b,c,d\n", "line 3"),
         ("train.csv", b"text,label\nhi,joy\nh\xff,joy\n", "train.csv: line 3 is not UTF-8"),
         ("test.csv", None, "no split 'test'"),
@@ -208,3 +210,9 @@ def test_data_set_that_is_not_there(flags, reason):
 def test_sample_stands_in_only_for_the_default(capsys):
     assert load_corpus(data_arguments(), splits=("test",)).name == "sample"
     assert "NOT dair-ai/emotion" in capsys.readouterr().err
+
+
+def test_no_test_inside_this_process_reaches_the_hub():
+    # huggingface_hub copies HF_ENDPOINT when it is first imported.
+    assert constants.ENDPOINT == "http://127.0.0.1:9"
+    assert not hub_answers()

@@ -4,7 +4,7 @@ import string
 
 import pytest
 from conftest import CORPUS, data_arguments, needs_corpus
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -14,6 +14,8 @@ TYPED = "I'm SO happy!!! 😀 @bob http://t.co/x #blessed"
 PIECES = (
     "I'm soooo HAPPY @bob #joy https://t.co/x1 &amp; &#39; café 😀 don’t www.x.com <3 é & a № ﬁ ´"
 )
+VANISHING = ["'", "’", "\u0301", "\u200b", "&#39;"]
+BETWEEN = ["a", "aa", "w", "ww.", "www.", "@", "&amp;", "#", " ", "1", ";", "é", "ﬀ", "😀", "´"]
 tweets = st.text() | st.lists(st.sampled_from([*PIECES.split(), "\u200b", "\n"])).map(" ".join)
 
 
@@ -122,3 +124,22 @@ def test_the_corpus_is_already_in_this_form():
     changed = [text for text in texts if normalise(text) != text]
     # What changes are lengthened words.
     assert len(changed) < 0.01 * len(texts)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(BETWEEN + VANISHING)).map("".join))
+def test_normalising_twice_changes_nothing_whatever_stands_between_letters(text):
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@pytest.mark.parametrize("between", VANISHING)
+def test_lengthened_words_are_shortened_across_what_vanishes(between):
+    assert normalise(f"so{between}o{between}o") == normalise("sooo")
+
+
+@pytest.mark.parametrize(
+    "entity",
+    ["&#39;", "&#039;", "&#x27;", "&apos;", "&rsquo;", "&#8217;", "&#x2019;", "&amp;#8217;"],
+)
+def test_apostrophes_vanish_however_they_are_encoded(entity):
+    assert normalise(f"don{entity}t") == "dont"
