@@ -212,8 +212,9 @@ def load_checkpoint(checkpoint):
         with redirect_stdout(io.StringIO()):  # the mixin prints
             model = EmotionLSTM.from_pretrained(folder, strict=True)
     except Exception as error:  # depending on what is broken, of any type
+        reason = " ".join(str(error).splitlines()[:2])  # one wrong size makes all others wrong
         raise InputError(
-            f"{folder}: config.json and model.safetensors do not make a model: {error}"
+            f"{folder}: config.json and model.safetensors do not make a model: {reason}"
         ) from None
     try:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
