@@ -15,6 +15,7 @@ from errors import InputError
 from hub import hub_answers
 
 DEFAULT_DATASET = "dair-ai/emotion"
+FULL = "unsplit"  # configuration of the default data set that holds all its rows
 SAMPLE = Path(__file__).parent / "sample"
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 PADDING_ID, UNKNOWN_ID = 0, 1
@@ -87,7 +88,8 @@ class Batches:
 
     Texts are sorted by length, cut into batches, and the batches are shuffled; with a generator,
     texts of equal length change places too, so every epoch has other batches. On the corpus 99 %
-    of what is computed is words, and most batches need no padding at all.
+    of what is computed is words, and most batches need no padding at all. With weights, as many
+    texts are drawn, with replacement, in their proportion.
 
     Args:
         tokenizer: tokenizers.Tokenizer.
@@ -98,6 +100,7 @@ class Batches:
         generator: torch.Generator on the CPU that shuffles, or None to keep the sorted order.
         padding_id: id that fills up shorter texts.
         sort_by: list of int, one a text, to sort by in place of the number of tokens.
+        weights: (texts,) float, how often each is drawn in relation to the others, or None.
 
     Iterating yields (tokens, lengths, labels, rows):
         tokens: (batch, length) int64.
@@ -116,6 +119,7 @@ class Batches:
         generator=None,
         padding_id=PADDING_ID,
         sort_by=None,
+        weights=None,
     ):
         ids = [encoding.ids or [UNKNOWN_ID] for encoding in tokenizer.encode_batch_fast(texts)]
         self.lengths = torch.tensor([len(i) for i in ids])
@@ -128,6 +132,7 @@ class Batches:
         self.generator = generator
         self.padding_id = padding_id
         self.sort_by = self.lengths if sort_by is None else torch.tensor(sort_by)
+        self.weights = weights
 
     def __len__(self):
         return -(-len(self.lengths) // self.batch_size)
@@ -137,7 +142,11 @@ class Batches:
             order = torch.argsort(self.sort_by, stable=True)
             turns = range(len(self))
         else:
-            mixed = torch.randperm(len(self.lengths), generator=self.generator)
+            count = len(self.lengths)
+            if self.weights is None:
+                mixed = torch.randperm(count, generator=self.generator)
+            else:
+                mixed = torch.multinomial(self.weights, count, True, generator=self.generator)
             order = mixed[torch.argsort(self.sort_by[mixed], stable=True)]
             turns = torch.randperm(len(self), generator=self.generator).tolist()
         batches = order.split(self.batch_size)
@@ -202,7 +211,11 @@ def add_data_arguments(parser):
         ".tsv, .jsonl, or .txt with text;label lines), 'sample' (bundled), or a Hub id "
         f"(default: {DEFAULT_DATASET}, or the sample if the Hub cannot be reached)",
     )
-    group.add_argument("--dataset-config", help="the data set's configuration, if it has several")
+    group.add_argument(
+        "--dataset-config",
+        help=f"the data set's configuration, if it has several; '{FULL}' trains on all that is not "
+        "in the evaluation splits of 'split'",
+    )
     group.add_argument("--text-column", default="text", help="(default: %(default)s)")
     group.add_argument("--label-column", default="label", help="(default: %(default)s)")
 
@@ -243,8 +256,48 @@ def load_corpus(args, splits=("train", "validation", "test"), classes=None):
     return _load("sample", args, splits, classes)
 
 
+def load_texts(source, column="text"):
+    """Read texts that need no labels; rows without text are passed over.
+
+    Args:
+        source: a file (.txt: one text a line; .parquet, .csv, .tsv, .jsonl), a folder of such files
+            or in the Hub's layout (its split `train`), or a Hub id, followed by a colon and a
+            configuration if it has several.
+        column: name of the column that holds the texts.
+
+    Raises:
+        InputError: no such source or column, or a file that cannot be read.
+    """
+    path = Path(source)
+    if path.is_file() and path.suffix == ".txt":
+        try:
+            return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise InputError(f"{source}: {error}") from None
+    if path.is_file():
+        tables = [(source, _read_file(str(source)))]
+    else:
+        name, _, config = (str(source), "", "") if path.exists() else str(source).partition(":")
+        if not path.exists() and not hub_answers():
+            raise InputError(f"{source}: no such file or folder, and the Hub cannot be reached")
+        tables = _read(name, config or None, ("train",))[0]["train"]
+    for file, table in tables:
+        if column not in table.column_names:
+            raise InputError(
+                f"{file}: no column '{column}', it has {', '.join(table.column_names)}"
+            )
+    return [str(text) for _, table in tables for text in table[column] if str(text or "").strip()]
+
+
 def _load(name, args, splits, classes):
-    tables, features = _read(SAMPLE if name == "sample" else name, args.dataset_config, splits)
+    path, config = SAMPLE if name == "sample" else name, args.dataset_config
+    if config == FULL:
+        # It has no evaluation splits of its own, and must not hold the texts of those it borrows.
+        tables, features = _read(path, "split", ("validation", "test"))
+        if "train" in splits:
+            tables |= _read(path, FULL, ("train",))[0]
+    else:
+        tables, features = _read(path, config, splits)
     for source, table in (pair for pairs in tables.values() for pair in pairs):
         for flag, column in (("text", args.text_column), ("label", args.label_column)):
             if column not in table.column_names:
@@ -264,11 +317,29 @@ def _load(name, args, splits, classes):
             ) from None
     if len(classes) < 2:
         raise InputError(f"{name}: fewer than two classes in column '{args.label_column}'")
+    checked = {split: _check(pairs, args, names, classes) for split, pairs in tables.items()}
+    if config == FULL and "train" in splits:
+        _remove_leaks(checked["train"], checked["validation"].texts + checked["test"].texts)
     return Corpus(
         Path(name).resolve().name if Path(name).exists() else name,
         classes,
-        {split: _check(pairs, args, names, classes) for split, pairs in tables.items()},
+        {split: checked[split] for split in splits},
     )
+
+
+def _remove_leaks(train, evaluation_texts):
+    """Take every row out of `train` whose text, normalised, is one of those to evaluate on."""
+    known = {normalise(text) for text in evaluation_texts}
+    rows = zip(train.texts, train.labels, strict=True)
+    kept = [(text, label) for text, label in rows if normalise(text) not in known]
+    print(
+        f"{len(train.texts) - len(kept):,} of {len(train.texts):,} training texts occur in "
+        "validation or test: left out",
+        file=sys.stderr,
+    )
+    if not kept:
+        raise InputError("no training text is left that does not occur in validation or test")
+    train.texts, train.labels = map(list, zip(*kept, strict=True))
 
 
 def _read(path, config, splits):

@@ -1,5 +1,6 @@
 """Honest numbers: quality with intervals, paired tests, timing."""
 
+import math
 import platform
 import re
 import statistics
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
@@ -122,6 +124,42 @@ def quality(labels, predictions, classes):
     }
 
 
+def calibration_error(logits, labels, bins=15):
+    """Expected calibration error: how far off the probability of an answer is, on average.
+
+    Naeini et al. 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning"; the bins
+    are of equal width, and weigh as many texts as they hold.
+
+    Args:
+        logits: (texts, classes) float32.
+        labels: list of int.
+        bins: number of bins between 0 and 1.
+    """
+    confidence, answers = logits.softmax(dim=1).max(dim=1)
+    gap = (answers == torch.tensor(labels)).float() - confidence
+    bin_of = (confidence * bins).long().clamp(max=bins - 1)
+    return torch.zeros(bins).index_add_(0, bin_of, gap).abs().sum().item() / len(labels)
+
+
+def fit_temperature(logits, labels):
+    """Return the number to divide logits by for the smallest cross-entropy on these labels.
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks". No answer changes, only how sure
+    the model says it is.
+
+    Args:
+        logits: (texts, classes) float32, of texts that the model was not trained on.
+        labels: list of int.
+    """
+    targets = torch.tensor(labels)
+
+    def loss(log_temperature):
+        scaled = logits / math.exp(log_temperature)
+        return torch.nn.functional.cross_entropy(scaled, targets).item()
+
+    return math.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x)
+
+
 def bootstrap_intervals(confusion, resamples=10_000, seed=0):
     """95 % percentile intervals (Efron 1979) of the scores, by drawing the rows anew.
 
@@ -217,11 +255,18 @@ def measure(model, make_batches, corpus, args, device, precision):
     """
     split = corpus.splits[args.split]
     batches = make_batches(split.texts, batch_size=args.batch_size, device=device)
-    predictions = predict(model, batches).argmax(dim=1).tolist()
+    logits = predict(model, batches)
+    predictions = logits.argmax(dim=1).tolist()
+    temperature = float(getattr(model, "temperature", 1))
     return {
         "device": device,
         "precision": precision,
         "quality": quality(split.labels, predictions, corpus.classes),
+        "calibration": {
+            "temperature": temperature,
+            "before": calibration_error(logits * temperature, split.labels),
+            "after": calibration_error(logits, split.labels),
+        },
         "predictions": " ".join(map(str, predictions)),
         **measure_speed(model, make_batches, split.texts, device, args.batch_size),
     }

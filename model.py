@@ -71,6 +71,8 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
         self.dropout = nn.Dropout(dropout)
         pooled_size = 2 * hidden_size * len(pooling.split("+"))
         self.linear = nn.Linear(pooled_size, len(classes))
+        # What the logits are divided by, so that their softmax is calibrated; 1 until it is fitted.
+        self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, tokens, lengths=None):
         """Return logits.
@@ -81,7 +83,8 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
                 no text is padded, which is faster since nothing has to be packed.
 
         Returns:
-            (batch, classes) logits, the same for a text whatever it is batched with.
+            (batch, classes) logits over the temperature, the same for a text whatever it is
+            batched with.
         """
         if self.training and self.word_dropout:
             dropped = torch.rand(tokens.shape, device=tokens.device) < self.word_dropout
@@ -99,7 +102,7 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
             pooled += [last[-2], last[-1]]  # forward and backward direction of the top layer
         if "max" in self.pooling:
             pooled.append(states.amax(dim=1))
-        return self.linear(self.dropout(torch.cat(pooled, dim=1)))
+        return self.linear(self.dropout(torch.cat(pooled, dim=1))) / self.temperature
 
     @property
     def parameter_count(self):

@@ -1,9 +1,9 @@
 """Results on disk, and the Markdown tables that are printed from them."""
 
+import itertools
 import json
 import re
 import statistics
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +152,13 @@ def report(result):
             "Quality, with 95 % bootstrap intervals:",
             quality_table(runs),
         ]
+    if "calibration" in first:
+        calibration = first["calibration"]
+        parts.append(
+            f"Expected calibration error ({run_name(first)}): {calibration['before']:.4f}, and "
+            f"{calibration['after']:.4f} with the temperature of {calibration['temperature']:.2f} "
+            "that was fitted on validation."
+        )
     parts += [
         f"Speed (median of {speed['repeats']} batches; texts of {speed['words'][0]} to "
         f"{speed['words'][2]} words, median {speed['words'][1]}; tweets / s with tokenization; "
@@ -223,7 +230,7 @@ def paired_table(results):
         results: {name: result with quality}, on the same data.
     """
     rows = []
-    for (name, first), (other_name, second) in combinations(results.items(), 2):
+    for (name, first), (other_name, second) in itertools.combinations(results.items(), 2):
         labels, answers, other_answers = (
             np.array(numbers.split(), dtype=int)
             for numbers in (
@@ -281,3 +288,41 @@ def comparison(results, published=None):
                 paired_table(judged),
             ]
     return "\n\n".join(parts)
+
+
+def load_raw_results(folder):
+    """Read all that test_raw.py wrote into a folder, in the order of the names."""
+    paths = sorted(Path(folder).glob("*.json"))
+    if not paths:
+        raise InputError(f"{folder}: no results; python test_raw.py writes them")
+    results = []
+    for path in paths:
+        try:
+            results.append(json.loads(path.read_text("utf-8")))
+            raw_table(results[-1:])
+        except (ValueError, TypeError, LookupError) as error:
+            raise InputError(f"{path}: not a result of test_raw.py: {error!r}") from None
+    return results
+
+
+def raw_table(results):
+    """One row a recipe: quality on texts as they are and re-typed, and agreement with teachers."""
+    columns = {"as_it_is": "as it is", "retyped": "re-typed", "agreement": "agreement"}
+    parts = {}
+    for result in results:
+        teachers = " and ".join(result.get("agreement", {}).get("teachers", ["nobody"]))
+        title = f"{data_title(result['data'])}; agreement is with {teachers}"
+        parts.setdefault(title, []).append(result)
+    texts = []
+    for title, members in parts.items():
+        rows = []
+        for name, group in by_recipe(members).items():
+            row = [name, len(group)]
+            for key, score in itertools.product(columns, ("accuracy", "macro_f1")):
+                values = [result[key][score] for result in group if key in result]
+                spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+                row.append(f"{statistics.fmean(values):.3f}{spread}" if values else "–")
+            rows.append(row)
+        headers = [f"{SCORES[s]}, {c}" for c in columns.values() for s in ("accuracy", "macro_f1")]
+        texts += [title, markdown(rows, ["Model", "Seeds", *headers])]
+    return "\n\n".join(texts)

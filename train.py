@@ -2,12 +2,15 @@
 
 python train.py                      # the best recipe, on dair-ai/emotion
 python train.py --preset baseline    # the reference configuration
+python train.py --seeds 0 1 2 3 4    # five runs, their mean and spread, and the best of them
+python train.py --teacher checkpoints/bert-base-uncased --unlabelled tweets.txt   # distilled
 """
 
 import argparse
 import copy
 import json
 import math
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -16,7 +19,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from data import PADDING_ID, UNKNOWN_ID, Batches, add_data_arguments, load_corpus, train_tokenizer
+from arguments import NOT_SAVED, parse_arguments, run_folders
+from data import PADDING_ID, UNKNOWN_ID, Batches, load_corpus, train_tokenizer
 from errors import InputError, one_line_errors
 from history import (
     COLUMNS,
@@ -29,152 +33,12 @@ from history import (
     save_state,
     write_history,
 )
-from metrics import SCORES, hardware, predict, quality
-from model import EmotionLSTM, model_card, save_checkpoint
+from metrics import SCORES, fit_temperature, hardware, predict, quality
+from model import EmotionLSTM, load_checkpoint, model_card, save_checkpoint
+from teachers import teacher_logits, unlabelled_texts, word_vectors
 
 RUN_FILES = (STATE, "model.safetensors", "history.csv", "curves.png")
-NOT_SAVED = ("output", "device", "resume", "overwrite", "tensorboard")
-# The reference configuration: what a good engineer writes first.
-PRESETS = {
-    "baseline": {
-        "pooling": "last",
-        "dropout": 0.2,
-        "embedding_dropout": 0.0,
-        "word_dropout": 0.0,
-        "batch_size": 32,
-        "lr": 1e-3,
-        "schedule": "constant",
-        "clip": math.inf,
-        "ema": 0.0,
-        "epochs": 10,
-    }
-}
-
-
-def count(text):
-    """A whole number of at least 1."""
-    number = int(text)
-    if not 1 <= number < 2**31:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1 and less than 2^31")
-    return number
-
-
-def seed(text):
-    """A whole number that PyTorch can seed a generator with."""
-    number = int(text)
-    if not 0 <= number < 2**63:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 0 and less than 2^63")
-    return number
-
-
-def rate(text):
-    """A number of at least 0 and less than 1."""
-    number = float(text)
-    if not 0 <= number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 0 and less than 1")
-    return number
-
-
-def amount(text):
-    """A number of at least 0."""
-    number = float(text)
-    if not number >= 0:  # nor NaN
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 0")
-    return number
-
-
-def parse_arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_data_arguments(parser)
-
-    def group(title, **flags):
-        arguments = parser.add_argument_group(title)
-        for name, (kind, default, text) in flags.items():
-            arguments.add_argument(
-                "--" + name.replace("_", "-"),
-                type=kind,
-                default=default,
-                help=f"{text} (default: %(default)s)",
-            )
-        return arguments
-
-    group(
-        "words",
-        min_frequency=(count, 2, "words seen less often in training become unknown"),
-        max_length=(count, 128, "words after this many are cut off"),
-    )
-    group(
-        "architecture",
-        embedding_size=(count, 256, "width of a word's vector"),
-        hidden_size=(count, 64, "width of one direction of an LSTM layer"),
-        layers=(count, 3, "LSTM layers"),
-    ).add_argument(
-        "--pooling",
-        choices=("last", "max", "last+max"),
-        default="last+max",
-        help="how a text's states become one vector (default: %(default)s)",
-    )
-    group(
-        "regularisation",
-        dropout=(rate, 0.3, "rate between LSTM layers and before the linear layer"),
-        embedding_dropout=(rate, 0.3, "rate on word vectors"),
-        word_dropout=(rate, 0.1, "share of words shown as unknown"),
-        weight_decay=(amount, 0.01, "AdamW's decoupled weight decay"),
-        label_smoothing=(rate, 0.0, "share of the label spread over all classes"),
-        ema=(rate, 0.998, "decay a step of the averaged weights, the ones saved; 0: no average"),
-    )
-    group(
-        "optimisation",
-        epochs=(count, 12, "passes over the training split"),
-        batch_size=(count, 64, "texts a step"),
-        lr=(amount, 2e-3, "peak learning rate of AdamW"),
-        clip=(amount, 1.0, "largest norm of the gradient"),
-        seed=(seed, 0, "of weights, order and dropout"),
-    ).add_argument(
-        "--schedule",
-        choices=("one-cycle", "constant"),
-        default="one-cycle",
-        help="learning rate over the run (default: %(default)s)",
-    )
-    run = parser.add_argument_group("run")
-    run.add_argument(
-        "--preset", choices=PRESETS, help="other defaults; flags beside it still have the last word"
-    )
-    run.add_argument(
-        "--output",
-        type=Path,
-        default=Path("checkpoints/run"),
-        help="folder of the run (default: %(default)s)",
-    )
-    run.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="auto: a GPU if there is one (default: %(default)s)",
-    )
-    former = run.add_mutually_exclusive_group()
-    former.add_argument(
-        "--resume", action="store_true", help="go on from the last finished epoch of --output"
-    )
-    former.add_argument("--overwrite", action="store_true", help="replace the run in --output")
-    run.add_argument("--tensorboard", action="store_true", help="write events for TensorBoard")
-
-    args = parser.parse_args()
-    if args.preset:
-        parser.set_defaults(**PRESETS[args.preset])
-        args = parser.parse_args()
-    if args.resume:
-        # A run goes on with its own settings; a flag that says otherwise is a mistake.
-        saved = json.loads(read_state(args.output)[1]["arguments"])
-        parser.set_defaults(**saved)
-        args = parser.parse_args()
-        for name, value in saved.items():
-            if getattr(args, name) != value:
-                flag = "--" + name.replace("_", "-")
-                raise InputError(f"{flag}: the run in {args.output} was started with {value}")
-    return args
+IGNORED = -100  # label of a text that has none, for the loss to pass over
 
 
 def learning_rate(step, steps, args):
@@ -200,14 +64,59 @@ def update_average(average, model, decay):
         mean.lerp_(weight, 1 - decay)
 
 
-def main():
-    args = parse_arguments()
-    sys.stdout.reconfigure(line_buffering=True)  # a line an epoch, also through a pipe
-    if list(args.output.glob("[!.]*")) and not args.resume and not args.overwrite:
-        raise InputError(
-            f"{args.output} is not empty: --resume goes on with the run in it, --overwrite "
-            "replaces it, --output puts this one elsewhere"
-        )
+def balance(labels, classes, how):
+    """Return what gives rare classes more weight: (loss weights, row weights, logit bonus).
+
+    Args:
+        labels: list of int, IGNORED for unlabelled rows.
+        classes: number of classes.
+        how: "none"; "loss" and "sampler" (every class as much as any other, in the loss or by how
+            often its rows are drawn); or "logits", which adds the log of the classes' frequencies
+            in training only (Menon et al. 2021, "Long-tail Learning via Logit Adjustment").
+
+    Returns:
+        (classes,) or None, (rows,) or None, (classes,) zeros unless `how` is "logits".
+    """
+    labels = torch.tensor(labels)
+    counts = labels[labels != IGNORED].bincount(minlength=classes).clamp(min=1)
+    weights = counts.sum() / (classes * counts)  # 1 on average over the rows
+    by_row = torch.where(labels == IGNORED, 1.0, weights[labels.clamp(min=0)])
+    return (
+        weights if how == "loss" else None,
+        by_row if how == "sampler" else None,
+        (counts / counts.sum()).log() if how == "logits" else torch.zeros(classes),
+    )
+
+
+def distance_to_teacher(logits, teacher, temperature):
+    """Kullback-Leibler divergence of softened answers (Hinton et al. 2015).
+
+    The square of the temperature makes up for the smaller gradients of softer answers, so that
+    the distance weighs the same beside the cross-entropy at any temperature.
+
+    Args:
+        logits, teacher: (batch, classes).
+        temperature: float, what both are divided by.
+
+    Returns:
+        () mean over the batch.
+    """
+    student = (logits / temperature).log_softmax(dim=1)
+    target = (teacher / temperature).log_softmax(dim=1)
+    distance = nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
+    return temperature**2 * distance
+
+
+def train(args, after_epoch=None):
+    """Train one model in `args.output`.
+
+    Args:
+        args: namespace of all flags, with `seed` in place of `seeds`.
+        after_epoch: called with each row of the history; an exception it raises ends the run.
+
+    Returns:
+        the history's row of the best epoch.
+    """
     device = args.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -217,12 +126,24 @@ def main():
     # Data
     corpus = load_corpus(args, splits=("train", "validation"))
     train, validation = corpus.splits["train"], corpus.splits["validation"]
-    tokenizer = train_tokenizer(train.texts, args.min_frequency, args.max_length)
+    texts, labels, origin = train.texts, train.labels, corpus.provenance
+    if args.unlabelled:
+        known = train.texts + validation.texts
+        more, _ = unlabelled_texts(args.unlabelled, args.text_column, exclude=known)
+        texts, labels = texts + more, labels + [IGNORED] * len(more)
+    if args.teacher:
+        teacher = teacher_logits(args.teacher, texts, corpus.classes, device).to(device)
+        names = [Path(name).name if Path(name).exists() else name for name in args.teacher]
+        origin = {**origin, "teachers": names, "unlabelled": len(texts) - len(train.texts)}
+    tokenizer = train_tokenizer(texts, args.min_frequency, args.max_length)
+    class_weights, row_weights, bonus = balance(labels, len(corpus.classes), args.balance)
     generator = torch.Generator().manual_seed(args.seed)
     shape = {"batch_size": args.batch_size, "device": device}
-    batches = Batches(tokenizer, train.texts, train.labels, generator=generator, **shape)
+    order = {"generator": generator, "weights": row_weights}
+    batches = Batches(tokenizer, texts, labels, **order, **shape)
     validation_batches = Batches(tokenizer, validation.texts, **shape)
     targets = torch.tensor(validation.labels)
+    bonus = bonus.to(device)
 
     # Model
     torch.manual_seed(args.seed)
@@ -238,10 +159,21 @@ def main():
         word_dropout=args.word_dropout,
         padding_id=PADDING_ID,
         unknown_id=UNKNOWN_ID,
-        data=corpus.provenance,
-    ).to(device)
+        data=origin,
+    )
+    if args.embeddings:
+        words = sorted(tokenizer.get_vocab(), key=tokenizer.token_to_id)
+        vectors = word_vectors(args.embeddings, words, args.embedding_size, device)
+        vectors[PADDING_ID] = 0
+        model.embedding.load_state_dict({"weight": vectors})
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
-    criterion = nn.CrossEntropyLoss(label_smoothing=args.label_smoothing)
+    criterion = nn.CrossEntropyLoss(
+        class_weights,
+        ignore_index=IGNORED,
+        label_smoothing=args.label_smoothing,
+        reduction="sum",  # a batch may hold no labelled text
+    ).to(device)
     # An average of the weights over the last few hundred steps generalises better than the
     # weights of any one step (Polyak and Juditsky 1992).
     average = copy.deepcopy(model) if args.ema else model
@@ -275,8 +207,9 @@ def main():
     print(
         f"Training an LSTM of {model.parameter_count:,} parameters "
         f"({args.embedding_size}/{args.hidden_size}/{args.layers}, {tokenizer.get_vocab_size():,} "
-        f"words) on {corpus.name}: {len(train.texts):,} texts, validated on "
-        f"{len(validation.texts):,}; {hardware(device)}; seed {args.seed}"
+        f"words) on {corpus.name}: {len(train.texts):,} texts"
+        f"{f' and {len(texts) - len(train.texts):,} unlabelled' if args.unlabelled else ''}, "
+        f"validated on {len(validation.texts):,}; {hardware(device)}; seed {args.seed}"
     )
     print(header())
 
@@ -290,10 +223,16 @@ def main():
             model.train()
             total = torch.zeros((), device=device)
             step = (epoch - 1) * len(batches)
-            for tokens, lengths, labels, _ in batches:
+            for tokens, lengths, labels, rows in batches:
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = learning_rate(step, steps, args)
-                loss = criterion(model(tokens, lengths), labels)
+                logits = model(tokens, lengths)
+                loss = criterion(logits + bonus, labels) / len(labels)
+                if args.teacher:
+                    distance = distance_to_teacher(
+                        logits, teacher[rows.to(device)], args.temperature
+                    )
+                    loss += args.distillation_weight * (distance - loss)
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), args.clip)
@@ -311,7 +250,7 @@ def main():
             scores = quality(validation.labels, logits.argmax(dim=1).tolist(), corpus.classes)
             row = {
                 "epoch": epoch,
-                "train_loss": total.item() / len(train.texts),
+                "train_loss": total.item() / len(texts),
                 "validation_loss": nn.functional.cross_entropy(logits, targets).item(),
                 **{name: scores[name] for name in SCORES},
                 "seconds": time.perf_counter() - start,
@@ -329,23 +268,62 @@ def main():
                 for name in COLUMNS:
                     writer.add_scalar(name, row[name], epoch)
             bar.write(line(row, is_best), file=sys.stdout)
-    except KeyboardInterrupt:
-        kept = f"the best so far, epoch {best['epoch']}, is in {args.output}; " if best else ""
-        bar.close()
-        print(
-            f"interrupted: {kept}go on with: python train.py --resume --output {args.output}",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+            if after_epoch:
+                after_epoch(row)
     finally:
         bar.close()
         if best:
             plot_history(history, best, args.output / "curves.png")
+    # How sure the model may be, learnt on texts that it was not trained on.
+    model, tokenizer = load_checkpoint(args.output)
+    model.temperature.fill_(1)
+    logits = predict(model.to(device), validation_batches)
+    model.temperature.fill_(fit_temperature(logits, validation.labels))
+    save_checkpoint(args.output, model.cpu(), tokenizer, model_card(model, args.output, best))
     print(
         f"best epoch {best['epoch']}: validation macro-F1 {best['macro_f1']:.4f}, accuracy "
         f"{best['accuracy']:.4f}; saved in {args.output}\n"
         f"evaluate it: python test.py --checkpoint {args.output}"
     )
+    return best
+
+
+def main():
+    args = parse_arguments(__doc__)
+    sys.stdout.reconfigure(line_buffering=True)  # a line an epoch, also through a pipe
+    folders = run_folders(args)
+    for folder in {args.output, *folders.values()}:
+        if list(folder.glob("[!.]*")) and not args.resume and not args.overwrite:
+            raise InputError(
+                f"{folder} is not empty: --resume goes on with the run in it, --overwrite "
+                "replaces it, --output puts this one elsewhere"
+            )
+    best = {}
+    for seed, folder in folders.items():
+        resume = args.resume and (folder / STATE).exists()
+        run = {**vars(args), "seed": seed, "output": folder, "resume": resume}
+        try:
+            best[seed] = train(argparse.Namespace(**run))
+        except KeyboardInterrupt:
+            kept = (folder / "model.safetensors").exists()
+            seeds = f" --seeds {' '.join(map(str, folders))}" if len(folders) > 1 else ""
+            print(
+                f"interrupted: {f'the best so far is in {folder}; ' if kept else ''}"
+                f"go on with: python train.py --resume{seeds} --output {args.output}",
+                file=sys.stderr,
+            )
+            sys.exit(130)
+    if len(folders) > 1:
+        for name in ("macro_f1", "accuracy"):
+            values = [row[name] for row in best.values()]
+            print(
+                f"validation {SCORES[name]}, {len(values)} seeds: {statistics.fmean(values):.4f} "
+                f"± {statistics.stdev(values):.4f}"
+            )
+        seed = max(best, key=lambda seed: best[seed]["macro_f1"])
+        model, tokenizer = load_checkpoint(folders[seed])
+        save_checkpoint(args.output, model, tokenizer, model_card(model, args.output, best[seed]))
+        print(f"seed {seed} is the best on validation: copied to {args.output}")
 
 
 if __name__ == "__main__":

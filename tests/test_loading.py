@@ -9,7 +9,7 @@ import pytest
 from conftest import data_arguments, rows_of
 from huggingface_hub import constants
 
-from data import load_corpus
+from data import load_corpus, normalise
 from errors import InputError
 from hub import hub_answers
 
@@ -73,24 +73,62 @@ def test_the_hubs_layout_without_its_readme(tmp_path):
     assert corpus.splits["test"].labels == [0, 1]
 
 
-def test_configurations_and_class_names_from_the_readme(tmp_path):
-    configs = ""
-    for config, default in (("split", "true"), ("unsplit", "false")):
-        configs += f"- config_name: {config}\n  default: {default}\n  data_files:\n"
-        for split in SPLITS:
-            configs += f"  - split: {split}\n    path: {config}/{split}-*\n"
-            path = tmp_path / config / f"{split}-00000-of-00001.parquet"
-            write_parquet(path, [(f"{config} text", 1), ("another", 0)])
+def write_configurations(folder, splits):
+    """Write a folder in the Hub's layout: {configuration: {split: rows}}, named in its README."""
     features = "- name: text\n    dtype: string\n  - name: label\n    dtype:\n      class_label:\n"
     features += "        names:\n          '0': sadness\n          '1': joy\n"
-    infos = "".join(
-        f"- config_name: {config}\n  features:\n  {features}" for config in ("split", "unsplit")
-    )
-    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}dataset_info:\n{infos}---\n")
+    configs, infos = "", ""
+    for config, parts in splits.items():
+        configs += f"- config_name: {config}\n  data_files:\n"
+        infos += f"- config_name: {config}\n  features:\n  {features}"
+        for split, rows in parts.items():
+            configs += f"  - split: {split}\n    path: {config}/{split}-*\n"
+            write_parquet(folder / config / f"{split}-00000-of-00001.parquet", rows)
+    configs = configs.replace("split\n", "split\n  default: true\n", 1)
+    (folder / "README.md").write_text(f"---\nconfigs:\n{configs}dataset_info:\n{infos}---\n")
+
+
+def test_configurations_and_class_names_from_the_readme(tmp_path):
+    rows = {
+        config: {split: [(f"{config} text", 1), ("another", 0)] for split in SPLITS}
+        for config in ("split", "other")
+    }
+    write_configurations(tmp_path, rows)
     corpus = load(tmp_path)
     assert corpus.classes == ["sadness", "joy"]
     assert corpus.splits["train"].texts[0] == "split text"
-    assert load(tmp_path, "--dataset-config", "unsplit").splits["train"].texts[0] == "unsplit text"
+    assert load(tmp_path, "--dataset-config", "other").splits["train"].texts[0] == "other text"
+
+
+@pytest.fixture
+def both(tmp_path):
+    """The default data set's two configurations: all rows, and splits of some of them."""
+    rows = [(f"i feel {'glad' if n % 2 else 'low'} {chr(97 + n)}", n % 2) for n in range(20)]
+    split = {"train": rows[:10], "validation": rows[10:13], "test": rows[13:16]}
+    typed = [("I feel LOW!!! k", 0), ("i   feel glad n 😀", 1), ("@bob I feel gladdd r", 1)]
+    write_configurations(tmp_path, {"split": split, "unsplit": {"train": rows + typed}})
+    return tmp_path
+
+
+def test_no_text_leaks_from_the_evaluation_splits_into_the_full_data_set(both, capsys):
+    corpus = load(both, "--dataset-config", "unsplit")
+    assert list(corpus.splits) == list(SPLITS)
+    assert corpus.splits["test"].texts == load(both).splits["test"].texts
+    train = {normalise(text) for text in corpus.splits["train"].texts}
+    assert "8 of 23 training texts" in capsys.readouterr().err
+    assert len(corpus.splits["train"].texts) == len(corpus.splits["train"].labels) == 15
+    assert "i feel low a" in train and "i feel gladd r" in train
+    for split in ("validation", "test"):
+        assert not train & {normalise(text) for text in corpus.splits[split].texts}
+
+
+def test_what_a_script_asks_of_the_full_data_set_makes_no_difference(both):
+    whole = load(both, "--dataset-config", "unsplit")
+    for splits in (("train", "validation"), ("test",)):
+        part = load(both, "--dataset-config", "unsplit", splits=splits)
+        assert list(part.splits) == list(splits)
+        for split in splits:
+            assert part.splits[split] == whole.splits[split]
 
 
 def test_other_column_names(tmp_path):

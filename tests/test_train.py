@@ -18,6 +18,7 @@ from conftest import ROOT, SMALL, launch
 from safetensors.torch import load_file
 
 import train
+from arguments import parse_arguments
 from data import Batches, load_corpus
 from metrics import predict, quality
 from model import load_checkpoint
@@ -253,17 +254,16 @@ def test_flags_out_of_range_are_named(run, flags):
     assert code == 2 and f"argument {flags[0]}" in stderr
 
 
-def parsed(monkeypatch, *flags):
-    monkeypatch.setattr(sys, "argv", ["train.py", *flags])
-    return train.parse_arguments()
+def parsed(*flags):
+    return parse_arguments(None, flags)
 
 
-def test_the_preset_is_the_reference_and_flags_have_the_last_word(monkeypatch):
-    args = parsed(monkeypatch, "--preset", "baseline")
+def test_the_preset_is_the_reference_and_flags_have_the_last_word():
+    args = parsed("--preset", "baseline")
     assert (args.embedding_size, args.hidden_size, args.layers) == (256, 64, 3)
     assert (args.pooling, args.dropout, args.lr, args.batch_size) == ("last", 0.2, 1e-3, 32)
     assert (args.ema, args.word_dropout, args.schedule) == (0, 0, "constant")
-    assert parsed(monkeypatch, "--lr", "0.5", "--preset", "baseline").lr == 0.5
+    assert parsed("--lr", "0.5", "--preset", "baseline").lr == 0.5
 
 
 def test_one_cycle_rises_to_its_peak_and_falls_to_nothing():
