@@ -125,7 +125,7 @@ A bidirectional LSTM of {parameters:,} weights that tells {classes} apart in sho
 
 - Architecture: embedding {embedding_size}, {layers} layer(s) of hidden size {hidden_size} in each \
 direction, pooling {pooling}, {vocabulary_size:,} words.
-- Trained on `{data}`: {rows}.
+- Trained on `{data}`: {rows}{taught}.
 - Epoch {epoch}, the best by validation macro-F1: {macro_f1:.4f} (accuracy {accuracy:.4f}).
 
 ## Use
@@ -162,10 +162,16 @@ def model_card(model, name, scores):
         scores: dict, the row of the history of the epoch that it is from.
     """
     splits = model.data["splits"].items()
+    taught = ""
+    if model.data.get("teachers"):
+        taught = f"; distilled from {', '.join(model.data['teachers'])}"
+    if model.data.get("unlabelled"):
+        taught += f", also on {model.data['unlabelled']:,} texts without labels"
     return MODEL_CARD.format(
         name=name,
         data=model.data["name"],
         rows=", ".join(f"{split['rows']:,} rows {key}" for key, split in splits),
+        taught=taught,
         parameters=model.parameter_count,
         classes=", ".join(model.classes),
         vocabulary_size=model.embedding.num_embeddings,

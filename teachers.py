@@ -122,8 +122,11 @@ def unlabelled_texts(sources, column="text", exclude=()):
         (texts to train on, HELD_OUT texts for evaluation, or a tenth of all if that is less): the
         same two parts whenever these sources are read.
     """
-    texts = {normalise(text): text for source in sources for text in load_texts(source, column)}
-    texts.pop("", None)
+    texts = {}
+    for source in sources:
+        for text in load_texts(source, column):
+            texts.setdefault(normalise(text), text)
+    texts.pop("", None)  # nothing is left of it
     keys = list(texts)
     random.Random(0).shuffle(keys)
     held_out = min(HELD_OUT, len(keys) // 10)

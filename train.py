@@ -126,15 +126,21 @@ def train(args, after_epoch=None):
     # Data
     corpus = load_corpus(args, splits=("train", "validation"))
     train, validation = corpus.splits["train"], corpus.splits["validation"]
-    texts, labels, origin = train.texts, train.labels, corpus.provenance
+    more, origin = [], corpus.provenance
     if args.unlabelled:
         known = train.texts + validation.texts
         more, _ = unlabelled_texts(args.unlabelled, args.text_column, exclude=known)
-        texts, labels = texts + more, labels + [IGNORED] * len(more)
     if args.teacher:
-        teacher = teacher_logits(args.teacher, texts, corpus.classes, device).to(device)
+        teacher = torch.cat(
+            [
+                teacher_logits(args.teacher, part, corpus.classes, device)
+                for part in (train.texts, more)  # apart, since the one is used with other others
+                if part
+            ]
+        ).to(device)
         names = [Path(name).name if Path(name).exists() else name for name in args.teacher]
-        origin = {**origin, "teachers": names, "unlabelled": len(texts) - len(train.texts)}
+        origin = {**origin, "teachers": names, "unlabelled": len(more)}
+    texts, labels = train.texts + more, train.labels + [IGNORED] * len(more)
     tokenizer = train_tokenizer(texts, args.min_frequency, args.max_length)
     class_weights, row_weights, bonus = balance(labels, len(corpus.classes), args.balance)
     generator = torch.Generator().manual_seed(args.seed)
@@ -208,7 +214,7 @@ def train(args, after_epoch=None):
         f"Training an LSTM of {model.parameter_count:,} parameters "
         f"({args.embedding_size}/{args.hidden_size}/{args.layers}, {tokenizer.get_vocab_size():,} "
         f"words) on {corpus.name}: {len(train.texts):,} texts"
-        f"{f' and {len(texts) - len(train.texts):,} unlabelled' if args.unlabelled else ''}, "
+        f"{f' and {len(more):,} unlabelled' if more else ''}, "
         f"validated on {len(validation.texts):,}; {hardware(device)}; seed {args.seed}"
     )
     print(header())

@@ -6,7 +6,15 @@ import pytest
 from conftest import ROOT
 
 from metrics import quality
-from tables import comparison, load_published, load_results, report
+from tables import (
+    RESULTS,
+    comparison,
+    load_published,
+    load_raw_results,
+    load_results,
+    raw_table,
+    report,
+)
 
 
 def tables(markdown):
@@ -19,6 +27,8 @@ def printed():
     """All tables that `test.py --compare` and `test.py --print results/*.json` print."""
     results = load_results()
     texts = [comparison(results, load_published()), *map(report, results)]
+    texts.append(comparison(load_results(RESULTS / "ablations")))
+    texts.append(raw_table(load_raw_results(RESULTS / "raw")))
     return {table for text in texts for table in tables(text)}
 
 

@@ -293,3 +293,29 @@ def test_without_the_hub_the_default_run_learns_the_sample(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "NOT dair-ai/emotion" in done.stderr
     assert max(float(row["macro_f1"]) for row in history(tmp_path / "r")) >= 0.85
+
+
+def test_several_seeds_make_several_runs_and_the_best_is_kept(run, fails, dataset, tmp_path):
+    out = tmp_path / "r"
+    flags = ["--dataset", dataset, *SMALL, "--epochs", 2, "--output", out, "--seeds", 0, 1]
+    code, printed, stderr = run("train.py", *flags)
+    assert code == 0, stderr
+    best = {}
+    for seed in (0, 1):
+        with open(tmp_path / f"r-seed{seed}" / "history.csv") as file:
+            best[seed] = max(float(row["macro_f1"]) for row in csv.DictReader(file))
+    mean, spread = sum(best.values()) / 2, abs(best[0] - best[1]) / math.sqrt(2)
+    assert f"validation macro-F1, 2 seeds: {mean:.4f} ± {spread:.4f}" in printed
+    winner = tmp_path / f"r-seed{max(best, key=best.get)}"
+    assert weights(out) == weights(winner) != weights(tmp_path / f"r-seed{min(best, key=best.get)}")
+    assert f'load_checkpoint("{out}")' in (out / "README.md").read_text()
+    assert "--overwrite" in fails("train.py", *flags)
+
+    shutil.rmtree(tmp_path / "r-seed1")
+    again = ["train.py", "--resume", "--output", out, "--seeds"]
+    code, printed, stderr = run(*again, 0, 1)
+    assert code == 0, stderr
+    assert f"validation macro-F1, 2 seeds: {mean:.4f} ± {spread:.4f}" in printed
+    code, printed, stderr = run("train.py", "--resume", "--output", tmp_path / "r-seed1")
+    assert code == 0 and "seed 1" in printed, stderr
+    assert "--seeds" in fails("train.py", "--resume", "--output", winner, "--seed", 7)
