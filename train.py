@@ -125,22 +125,19 @@ def train(args, after_epoch=None):
 
     # Data
     corpus = load_corpus(args, splits=("train", "validation"))
-    train, validation = corpus.splits["train"], corpus.splits["validation"]
+    labelled, validation = corpus.splits["train"], corpus.splits["validation"]
     more, origin = [], corpus.provenance
     if args.unlabelled:
-        known = train.texts + validation.texts
+        known = labelled.texts + validation.texts
         more, _ = unlabelled_texts(args.unlabelled, args.text_column, exclude=known)
     if args.teacher:
-        teacher = torch.cat(
-            [
-                teacher_logits(args.teacher, part, corpus.classes, device)
-                for part in (train.texts, more)  # apart, since the one is used with other others
-                if part
-            ]
-        ).to(device)
+        # Apart, since each is kept for the runs that have it in common.
+        parts = [part for part in (labelled.texts, more) if part]
+        answers = [teacher_logits(args.teacher, part, corpus.classes, device) for part in parts]
+        teacher = torch.cat(answers).to(device)
         names = [Path(name).name if Path(name).exists() else name for name in args.teacher]
         origin = {**origin, "teachers": names, "unlabelled": len(more)}
-    texts, labels = train.texts + more, train.labels + [IGNORED] * len(more)
+    texts, labels = labelled.texts + more, labelled.labels + [IGNORED] * len(more)
     tokenizer = train_tokenizer(texts, args.min_frequency, args.max_length)
     class_weights, row_weights, bonus = balance(labels, len(corpus.classes), args.balance)
     generator = torch.Generator().manual_seed(args.seed)
@@ -189,15 +186,13 @@ def train(args, after_epoch=None):
     history = []
     if args.resume:
         tensors, metadata = read_state(args.output)
-        if json.loads(metadata["data"]) != corpus.provenance:
+        if json.loads(metadata["data"]) != origin:
             raise InputError(f"--resume: {corpus.name} is not the data that the run began with")
         restore_state(tensors, modules, optimizer, generator)
         history = json.loads(metadata["history"])
 
     def save():
-        save_state(
-            args.output, arguments, corpus.provenance, history, modules, optimizer, generator
-        )
+        save_state(args.output, arguments, origin, history, modules, optimizer, generator)
 
     if args.overwrite:  # not before all that can go wrong with the new run's flags and data has
         for name in RUN_FILES:
@@ -213,7 +208,7 @@ def train(args, after_epoch=None):
     print(
         f"Training an LSTM of {model.parameter_count:,} parameters "
         f"({args.embedding_size}/{args.hidden_size}/{args.layers}, {tokenizer.get_vocab_size():,} "
-        f"words) on {corpus.name}: {len(train.texts):,} texts"
+        f"words) on {corpus.name}: {len(labelled.texts):,} texts"
         f"{f' and {len(more):,} unlabelled' if more else ''}, "
         f"validated on {len(validation.texts):,}; {hardware(device)}; seed {args.seed}"
     )

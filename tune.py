@@ -178,6 +178,7 @@ def report(study, args, train_arguments):
     best = [max(values[: i + 1]) for i in range(len(values))]
     axis.step(numbers, best, where="post", label="the best so far")
     axis.set(title="Search", xlabel="trial", ylabel="validation macro-F1")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
     axis.legend()
     pictures = {"history.png": figure}
@@ -200,6 +201,8 @@ def _short(value):
 
 def main():
     args, train_arguments = parse_own_arguments()
+    if "--resume" in train_arguments:
+        raise InputError("--resume: a search goes on by itself, with the same command")
     parse_arguments(__doc__, train_arguments)  # a wrong flag stops here, before any worker starts
     args.output.mkdir(parents=True, exist_ok=True)
     study = open_study(args)

@@ -183,7 +183,7 @@ def test_word_vectors_from_a_transformer_do_not_depend_on_the_batch(bert, monkey
     assert word_vectors(bert, words, 2).shape == (6, 2)
 
 
-def test_a_run_with_everything(run, trained, bert, dataset, tweets, tmp_path):
+def test_a_run_with_everything(run, fails, trained, bert, dataset, tweets, tmp_path):
     flags = ["--dataset", dataset, *SMALL, "--output", tmp_path / "r", "--teacher", trained, bert]
     flags += ["--unlabelled", tweets, "--embeddings", bert, "--balance", "sampler"]
     code, printed, stderr = run("train.py", *flags)
@@ -197,6 +197,9 @@ def test_a_run_with_everything(run, trained, bert, dataset, tweets, tmp_path):
     assert config["data"]["name"] == dataset.name
     code, _, stderr = run("train.py", "--resume", "--output", tmp_path / "r")
     assert code == 0, stderr
+    with open(tweets, "a") as file:
+        file.write("one more\n")
+    assert "not the data" in fails("train.py", "--resume", "--output", tmp_path / "r")
 
 
 def test_unlabelled_texts_need_a_teacher(fails, dataset, tweets):

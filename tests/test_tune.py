@@ -64,5 +64,6 @@ def test_a_journal_file_holds_a_study_too(dataset, tmp_path):
 def test_mistakes_are_one_line(fails, dataset, tmp_path):
     flags = ["--dataset", dataset, "--output", tmp_path]
     assert "--storage" in fails("tune.py", *flags, "--storage", "nosuch://database")
+    assert "--resume" in fails("tune.py", *flags, "--resume")
     line = fails("tune.py", "--dataset", tmp_path / "none", "--output", tmp_path, "--trials", 1)
     assert "none" in line
