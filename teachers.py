@@ -40,7 +40,8 @@ def load_teacher(name, classes):
     if _is_transformer(name):
         model, tokenizer = load_transformer(name)
         order = match_outputs(model, classes)
-        return Transformer(model, order).eval(), transformer_batches(tokenizer), range(len(order))
+        model = Transformer(model.float(), order).eval()
+        return model, transformer_batches(tokenizer), range(len(order))
     model, tokenizer = load_checkpoint(name)
     if sorted(model.classes) != sorted(classes):
         raise InputError(
@@ -196,7 +197,7 @@ def _read_vectors(path, wanted):
 
 def _transformer_vectors(name, words, device):
     model, tokenizer = load_transformer(name, new_head=("none", "needed"))
-    body = model.base_model
+    body = model.base_model.float()
     make_batches = transformer_batches(tokenizer)
 
     @torch.inference_mode()

@@ -107,6 +107,17 @@ def test_answers_are_computed_once_and_never_stale(trained, cache, monkeypatch, 
     assert not torch.equal(teacher_logits([other], texts, CLASSES), first)
 
 
+def test_a_transformer_saved_in_half_precision_teaches_too(bert, tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    half = tmp_path / "half"
+    shutil.copytree(bert, half)
+    AutoModelForSequenceClassification.from_pretrained(bert).bfloat16().save_pretrained(half)
+    ours, theirs = (teacher_logits([name], ["i feel sad"], CLASSES) for name in (half, bert))
+    torch.testing.assert_close(ours, theirs, atol=0.05, rtol=0.05)
+    assert word_vectors(half, ["sad", "glad", "low"], 2).dtype == torch.float32
+
+
 def test_what_is_no_teacher(trained, tmp_path):
     with pytest.raises(InputError, match="the data set has joy, love"):
         teacher_logits([trained], ["a"], ["joy", "love"])
