@@ -33,6 +33,7 @@ PRESETS = {
         "min_frequency": 4,
         "lr": 3e-3,
         "epochs": 8,
+        "word_dropout": 0.0,
     },
 }
 

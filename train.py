@@ -10,6 +10,7 @@ import argparse
 import copy
 import json
 import math
+import shutil
 import statistics
 import sys
 import time
@@ -324,6 +325,9 @@ def main():
         seed = max(best, key=lambda seed: best[seed]["macro_f1"])
         model, tokenizer = load_checkpoint(folders[seed])
         save_checkpoint(args.output, model, tokenizer, model_card(model, args.output, best[seed]))
+        for name in ("history.csv", "curves.png"):
+            shutil.copy(folders[seed] / name, args.output)
+        (args.output / STATE).unlink(missing_ok=True)  # of a single run that was here before
         print(f"seed {seed} is the best on validation: copied to {args.output}")
 
 
