@@ -15,10 +15,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from data import add_data_arguments, load_corpus, normalise, word_counts
+from data import add_data_arguments, load_corpus
 from errors import InputError, one_line_errors
 from metrics import add_measuring_arguments, check_measuring_arguments, measure
 from tables import report, save_result, start_result
+from text import normalise, word_counts
 
 
 def text_batches(vectorizer, texts, batch_size, device):

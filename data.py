@@ -1,4 +1,4 @@
-"""Text in, batches out: normalisation, the word tokenizer, loading splits, batching."""
+"""Labelled and unlabelled texts in, batches out: loading splits, checking them, batching."""
 
 import csv
 import hashlib
@@ -9,78 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from errors import InputError
 from hub import hub_answers
+from text import PADDING_ID, UNKNOWN_ID, normalise
 
 DEFAULT_DATASET = "dair-ai/emotion"
 FULL = "unsplit"  # configuration of the default data set that holds all its rows
 SAMPLE = Path(__file__).parent / "sample"
-PADDING, UNKNOWN = "[PAD]", "[UNK]"
-PADDING_ID, UNKNOWN_ID = 0, 1
-
-# What vanishes between two letters: accents and zero-width characters, apostrophes in all their
-# forms, and what NFKD makes of ´, which many type as one.
-VANISHING = (
-    r"(?: \u0301|[\p{M}\p{Cf}'’‘ʼ`]"
-    r"|&(?:amp;)*(?:#0*(?:39|821[67])|#x0*(?:27|201[89])|apos|[lr]squo);)"
-)
-# The corpus is lower-case letters and spaces: "I'm" became "im", links and names are mostly gone.
-# What follows brings typed text there. It is part of every saved tokenizer.json.
-NORMALIZER = normalizers.Sequence(
-    [
-        normalizers.NFKD(),  # é → e + accent; full-width and "mathematical" letters → plain ones
-        normalizers.Lowercase(),
-        # ... and all but two of a letter that is repeated: soooo → soo
-        normalizers.Replace(Regex(rf"{VANISHING}+|([a-z])(?={VANISHING}*\1{VANISHING}*\1)"), ""),
-    ]
-)
-PRE_TOKENIZER = pre_tokenizers.Split(
-    Regex(
-        r"(?:https?://|\bww\.|pic\.twitter\.com/)\S+"  # www has lost a letter above
-        r"|@\w+"
-        r"|&(?:amp;)*#?\w+;"  # other HTML entities
-        r"|[^a-z@&]+|[@&]"  # digits, punctuation, emoji, other scripts, space
-    ),
-    behavior="removed",
-)
-
-
-def normalise(text):
-    """Return a text in the corpus' form: its words in a to z, separated by one space."""
-    words = PRE_TOKENIZER.pre_tokenize_str(NORMALIZER.normalize_str(text))
-    return " ".join(word for word, _ in words)
-
-
-def word_counts(texts):
-    """Number of words of each text after normalisation, at least 1."""
-    return [max(1, len(normalise(text).split())) for text in texts]
-
-
-def train_tokenizer(texts, min_frequency=2, max_length=128):
-    """Make the tokenizer that turns raw text into word ids all by itself.
-
-    Args:
-        texts: list of str to take the vocabulary from.
-        min_frequency: rarer words become `[UNK]`.
-        max_length: words after this many are cut off.
-
-    Returns:
-        tokenizers.Tokenizer, with `[PAD]` and `[UNK]` at PADDING_ID and UNKNOWN_ID.
-    """
-    tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-    tokenizer.normalizer = NORMALIZER
-    tokenizer.pre_tokenizer = PRE_TOKENIZER
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=2**31,
-        min_frequency=min_frequency,
-        special_tokens=[PADDING, UNKNOWN],  # in the order of their ids
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.enable_truncation(max_length)
-    return tokenizer
 
 
 class Batches:

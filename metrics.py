@@ -83,7 +83,7 @@ def predict(model, batches):
     """Return a model's logits, (texts, classes) float32 on the CPU, in the order of the texts."""
     logits, order = [], []
     for tokens, lengths, _, rows in batches:
-        logits.append(model(tokens, lengths).float())
+        logits.append(torch.as_tensor(model(tokens, lengths)).float())
         order.append(rows)
     return torch.cat(logits).cpu()[torch.cat(order).argsort()]
 

@@ -2,24 +2,18 @@
 
 import io
 from contextlib import redirect_stdout
-from pathlib import Path
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from tokenizers import Tokenizer
+from huggingface_hub import PyTorchModelHubMixin
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from checkpoint import find_checkpoint, read_tokenizer, read_weights
 from errors import InputError, replacing_files
-from hub import hub_answers
-
-SHIPPED = Path(__file__).parent / "checkpoints" / "lstm"
-FILES = ("config.json", "model.safetensors", "tokenizer.json")  # what inference needs
 
 
 class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
-    """Embedding → bidirectional LSTM → pooling → dropout → linear.
+    """Embedding → LSTM → pooling → dropout → linear.
 
     Args:
         classes: names of the classes, in the order of the logits.
@@ -27,7 +21,8 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
         embedding_size: width of a word's vector.
         hidden_size: width of one direction of one LSTM layer.
         layers: number of LSTM layers.
-        pooling: "last" keeps the last hidden state of both directions of the top layer; "max"
+        directions: 2 to read the text from both ends, 1 to read it forwards only.
+        pooling: "last" keeps the last hidden state of each direction of the top layer; "max"
             the maximum over time; "last+max" joins the two.
         dropout: rate between LSTM layers and before the linear layer.
         embedding_dropout: rate on the word vectors.
@@ -44,6 +39,7 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
         embedding_size: int = 256,
         hidden_size: int = 64,
         layers: int = 3,
+        directions: int = 2,
         pooling: str = "last+max",
         dropout: float = 0.3,
         embedding_dropout: float = 0.3,
@@ -55,6 +51,7 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
         super().__init__()
         self.classes = classes
         self.data = data
+        self.directions = directions
         self.pooling = pooling
         self.word_dropout = word_dropout
         self.unknown_id = unknown_id
@@ -64,12 +61,12 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
             embedding_size,
             hidden_size,
             num_layers=layers,
-            bidirectional=True,
+            bidirectional=directions == 2,
             batch_first=True,
             dropout=dropout if layers > 1 else 0.0,
         )
         self.dropout = nn.Dropout(dropout)
-        pooled_size = 2 * hidden_size * len(pooling.split("+"))
+        pooled_size = directions * hidden_size * len(pooling.split("+"))
         self.linear = nn.Linear(pooled_size, len(classes))
         # What the logits are divided by, so that their softmax is calibrated; 1 until it is fitted.
         self.register_buffer("temperature", torch.ones(()))
@@ -99,10 +96,17 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
             states, _ = pad_packed_sequence(states, batch_first=True, padding_value=-torch.inf)
         pooled = []
         if "last" in self.pooling:
-            pooled += [last[-2], last[-1]]  # forward and backward direction of the top layer
+            pooled += last[-self.directions :]  # those of the top layer
         if "max" in self.pooling:
             pooled.append(states.amax(dim=1))
         return self.linear(self.dropout(torch.cat(pooled, dim=1))) / self.temperature
+
+    @classmethod
+    def _load_as_safetensor(cls, model, model_file, map_location, strict):
+        """How the mixin reads weights: here, whatever number format they are kept in."""
+        weights = read_weights(model_file).items()
+        model.load_state_dict({name: torch.from_numpy(array) for name, array in weights}, strict)
+        return model.to(map_location).eval()
 
     @property
     def parameter_count(self):
@@ -121,10 +125,10 @@ datasets: [{data}]
 ---
 # {name}
 
-A bidirectional LSTM of {parameters:,} weights that tells {classes} apart in short English texts.
+{kind} of {parameters:,} weights that tells {classes} apart in short English texts.
 
-- Architecture: embedding {embedding_size}, {layers} layer(s) of hidden size {hidden_size} in each \
-direction, pooling {pooling}, {vocabulary_size:,} words.
+- Architecture: embedding {embedding_size}, {layers} layer(s) of hidden size {hidden_size}{each}, \
+pooling {pooling}, {vocabulary_size:,} words.
 - Trained on `{data}`: {rows}{taught}.
 - Epoch {epoch}, the best by validation macro-F1: {macro_f1:.4f} (accuracy {accuracy:.4f}).
 
@@ -172,6 +176,8 @@ def model_card(model, name, scores):
         data=model.data["name"],
         rows=", ".join(f"{split['rows']:,} rows {key}" for key, split in splits),
         taught=taught,
+        kind="A bidirectional LSTM" if model.directions == 2 else "An LSTM",
+        each=" in each direction" if model.directions == 2 else "",
         parameters=model.parameter_count,
         classes=", ".join(model.classes),
         vocabulary_size=model.embedding.num_embeddings,
@@ -211,12 +217,7 @@ def load_checkpoint(checkpoint):
         InputError: the folder or id does not exist or cannot be reached, a file is missing,
             broken, or of another architecture.
     """
-    folder = Path(checkpoint)
-    if not folder.is_dir():
-        folder = _download(str(checkpoint))
-    for name in FILES:
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} is no checkpoint: it has no {name}")
+    folder = find_checkpoint(checkpoint)
     try:
         with redirect_stdout(io.StringIO()):  # the mixin prints
             model = EmotionLSTM.from_pretrained(folder, strict=True)
@@ -225,23 +226,4 @@ def load_checkpoint(checkpoint):
         raise InputError(
             f"{folder}: config.json and model.safetensors do not make a model: {reason}"
         ) from None
-    try:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    except Exception as error:  # the library raises Exception itself
-        raise InputError(f"{folder / 'tokenizer.json'} is broken: {error}") from None
-    if tokenizer.get_vocab_size() != model.embedding.num_embeddings:
-        raise InputError(
-            f"{folder}: tokenizer.json has {tokenizer.get_vocab_size()} tokens, "
-            f"the model {model.embedding.num_embeddings}"
-        )
-    return model, tokenizer
-
-
-def _download(model_id):
-    reachable = hub_answers()
-    try:
-        # Only what inference needs, which leaves out every pickle.
-        return Path(snapshot_download(model_id, allow_patterns=list(FILES)))
-    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError) as error:
-        why = str(error).splitlines()[0] if reachable else "the Hub cannot be reached"
-        raise InputError(f"no folder {model_id}, and no model on the Hub: {why}") from None
+    return model, read_tokenizer(folder, model.embedding.num_embeddings)

@@ -72,8 +72,9 @@ def markdown(rows, headers, numbers_from=1):
 
 
 def run_name(run):
-    """ "CPU fp32" and the like."""
-    return f"{run['device'].upper()} {run['precision']}"
+    """ "CPU fp32", "CPU int8, ONNX Runtime" and the like."""
+    backend = f", {run['backend']}" if "backend" in run else ""
+    return f"{run['device'].upper()} {run['precision']}{backend}"
 
 
 def class_table(run):

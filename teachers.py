@@ -12,11 +12,12 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from data import Batches, load_texts, normalise
+from data import Batches, load_texts
 from errors import InputError, replacing
 from hub import hub_answers
 from metrics import predict
 from model import load_checkpoint
+from text import normalise
 from transformer import Transformer, load_transformer, match_outputs, transformer_batches
 
 CACHE = Path(__file__).parent / ".cache"

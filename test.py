@@ -7,18 +7,19 @@ python test.py --compare                           # all results side by side
 """
 
 import argparse
-import copy
-import functools
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
+from checkpoint import ONNX, SHIPPED, WEIGHTS, find_checkpoint, read_config, size_on_disk
 from data import Batches, add_data_arguments, load_corpus
+from engine import load_onnx
 from errors import InputError, one_line_errors
 from metrics import PRECISIONS, add_measuring_arguments, check_measuring_arguments, measure
-from model import FILES, SHIPPED, load_checkpoint, save_checkpoint
+from model import load_checkpoint, save_checkpoint
 from tables import (
     comparison,
     load_published,
@@ -35,10 +36,18 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_data_arguments(parser)
-    add_measuring_arguments(parser, ["fp32", "fp16"]).add_argument(
+    group = add_measuring_arguments(parser, ["fp32", "fp16"])
+    group.add_argument(
         "--checkpoint",
         nargs="+",
         help="folders or Hub ids (default: checkpoints/run if there is one, else checkpoints/lstm)",
+    )
+    group.add_argument(
+        "--backend",
+        choices=("auto", "torch", "onnx"),
+        default="auto",
+        help="PyTorch, or ONNX Runtime on the CPU; auto: the latter where it is faster, which is "
+        "in fp32 (default: %(default)s)",
     )
     again = parser.add_argument_group("without evaluating")
     again.add_argument("--print", nargs="+", metavar="FILE", help="print these results' tables")
@@ -52,9 +61,11 @@ def parse_arguments():
 
 def evaluate(checkpoint, args):
     """Measure one checkpoint on every device in every precision; return the result to save."""
-    model, tokenizer = load_checkpoint(checkpoint)
-    corpus = load_corpus(args, splits=(args.split,), classes=model.classes)
-    trained_on = model.data or {"name": "unknown data"}
+    folder = find_checkpoint(checkpoint, wanted=(WEIGHTS, ONNX))
+    ways = choose_runs(folder, args)
+    classes = load(folder, *ways[0], args)[0].classes
+    corpus = load_corpus(args, splits=(args.split,), classes=classes)
+    trained_on = read_config(folder).get("data") or {"name": "unknown data"}
     # A local copy of a Hub data set is named after its folder.
     if Path(trained_on["name"]).name != Path(corpus.name).name:
         print(
@@ -63,21 +74,49 @@ def evaluate(checkpoint, args):
             file=sys.stderr,
         )
     name = args.name or Path(checkpoint).absolute().name
+    runs = []
+    for device, precision in tqdm(ways, desc=name, disable=None, leave=False):
+        model, tokenizer, details = load(folder, device, precision, args)
+        make_batches = partial(Batches, tokenizer)
+        precision = precision or model.precision
+        runs.append({**measure(model, make_batches, corpus, args, device, precision), **details})
     result = start_result(name, "LSTM", model.parameter_count, trained_on, corpus, args.split)
-    make_batches = functools.partial(Batches, tokenizer)
+    return {**result, "runs": runs}
+
+
+def choose_runs(folder, args):
+    """Return [(device, precision)], precision None for ONNX Runtime, whose file decides it."""
     runs = [(device, precision) for device in args.device for precision in args.precision]
-    for device, precision in tqdm(runs, desc=name, disable=None, leave=False):
-        variant = copy.deepcopy(model).to(device, PRECISIONS[precision])
-        run = measure(variant, make_batches, corpus, args, device, precision)
-        result["runs"].append({**run, "bytes": size_on_disk(variant, tokenizer)})
-    return result
+    in_torch = (folder / WEIGHTS).exists()
+    if args.backend == "torch" and in_torch:
+        return runs
+    if args.backend == "torch":
+        raise InputError(f"--backend torch: {folder} has no {WEIGHTS}")
+    if args.backend == "auto" and in_torch:
+        return [(d, None if (d, p) == ("cpu", "fp32") else p) for d, p in runs]
+    if "cpu" not in args.device:
+        raise InputError(f"--device {' '.join(args.device)}: ONNX Runtime is for the CPU here")
+    return [("cpu", None)]
 
 
-def size_on_disk(model, tokenizer):
-    """Bytes of all files that inference needs, with the weights in the model's precision."""
-    with TemporaryDirectory() as folder:
-        save_checkpoint(folder, model, tokenizer, model_card="")
-        return sum((Path(folder) / name).stat().st_size for name in FILES)
+def load(folder, device, precision, args):
+    """Return (model, tokenizer, what the result says of them) for a pair of `choose_runs`."""
+    if precision is None:
+        model, tokenizer = load_onnx(folder, args.threads)
+        file = ONNX if (folder / ONNX).exists() else WEIGHTS
+        return model, tokenizer, {"backend": "ONNX Runtime", "bytes": size_on_disk(folder, file)}
+    model, tokenizer = load_checkpoint(folder)
+    model.to(device, PRECISIONS[precision])
+    return model, tokenizer, {"bytes": size_in_precision(model, tokenizer, folder, precision)}
+
+
+def size_in_precision(model, tokenizer, folder, precision):
+    """Bytes of all files that inference needs, with the weights in that precision."""
+    if precision == "fp32":
+        return size_on_disk(folder, WEIGHTS)
+    with TemporaryDirectory() as temporary:
+        save_checkpoint(temporary, model, tokenizer, model_card="")
+        return size_on_disk(temporary, WEIGHTS)
 
 
 def main():
@@ -91,7 +130,7 @@ def main():
         checkpoints = args.checkpoint
         if not checkpoints:
             run = Path("checkpoints/run")  # train.py's default
-            checkpoints = [run if (run / "model.safetensors").exists() else SHIPPED]
+            checkpoints = [run if (run / WEIGHTS).exists() else SHIPPED]
             print(f"no --checkpoint given: evaluating {checkpoints[0]}", file=sys.stderr)
         names = [Path(checkpoint).absolute().name for checkpoint in checkpoints]
         if len(set(names)) < len(names):

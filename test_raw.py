@@ -12,10 +12,10 @@ from pathlib import Path
 
 from sklearn.metrics import accuracy_score, f1_score
 
+from checkpoint import SHIPPED
 from data import add_data_arguments, load_corpus
 from errors import InputError, one_line_errors
 from metrics import predict
-from model import SHIPPED
 from tables import RESULTS, load_raw_results, raw_table, save_result
 from teachers import load_teacher, teacher_logits, unlabelled_texts
 

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
+from checkpoint import SHIPPED
 from data import Batches, add_data_arguments, load_corpus
 from errors import one_line_errors
 from metrics import (
@@ -22,7 +23,7 @@ from metrics import (
     measure,
     measure_speed,
 )
-from model import SHIPPED, load_checkpoint
+from model import load_checkpoint
 from tables import report, save_result, start_result
 from transformer import Transformer, load_transformer, match_outputs, transformer_batches
 

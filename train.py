@@ -21,7 +21,7 @@ from torch import nn
 from tqdm import tqdm
 
 from arguments import NOT_SAVED, parse_arguments, run_folders
-from data import PADDING_ID, UNKNOWN_ID, Batches, load_corpus, train_tokenizer
+from data import Batches, load_corpus
 from errors import InputError, one_line_errors
 from history import (
     COLUMNS,
@@ -37,6 +37,7 @@ from history import (
 from metrics import SCORES, fit_temperature, hardware, predict, quality
 from model import EmotionLSTM, load_checkpoint, model_card, save_checkpoint
 from teachers import teacher_logits, unlabelled_texts, word_vectors
+from text import PADDING_ID, UNKNOWN_ID, train_tokenizer
 
 RUN_FILES = (STATE, "model.safetensors", "history.csv", "curves.png")
 IGNORED = -100  # label of a text that has none, for the loss to pass over
@@ -157,6 +158,7 @@ def train(args, after_epoch=None):
         embedding_size=args.embedding_size,
         hidden_size=args.hidden_size,
         layers=args.layers,
+        directions=args.directions,
         pooling=args.pooling,
         dropout=args.dropout,
         embedding_dropout=args.embedding_dropout,

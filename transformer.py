@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from data import Batches, word_counts
+from data import Batches
 from errors import InputError
 from hub import hub_answers
+from text import word_counts
 
 MAX_TOKENS = 512
 

@@ -86,8 +86,8 @@ def test_one_class_is_nothing_to_tell_apart(refuses):
 
 
 def test_unknown_configuration_is_named(refuses):
-    line = refuses({"train.csv": HEADER + "hi,joy\nho,sadness\n"}, "--dataset-config", "unsplit")
-    assert "unsplit" in line
+    line = refuses({"train.csv": HEADER + "hi,joy\nho,sadness\n"}, "--dataset-config", "spam")
+    assert "spam" in line
 
 
 def test_dataset_that_is_a_file_is_refused(fails, dataset, tmp_path):

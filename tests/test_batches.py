@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import PADDING_ID, Batches, train_tokenizer
+from data import Batches
+from text import PADDING_ID, train_tokenizer
 
 TOKENIZER = train_tokenizer(["a b c d e f g h"], min_frequency=1)
 lengths_of_texts = st.lists(st.integers(1, 12), min_size=1, max_size=60)

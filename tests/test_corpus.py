@@ -5,9 +5,11 @@ import json
 import pytest
 from conftest import CORPUS, ROOT, data_arguments, needs_corpus
 
-from data import Batches, load_corpus, train_tokenizer
+from checkpoint import WEIGHTS, size_on_disk
+from data import Batches, load_corpus
 from metrics import predict, quality
-from model import FILES, load_checkpoint
+from model import load_checkpoint
+from text import train_tokenizer
 
 SHIPPED = ROOT / "checkpoints" / "lstm"
 needs_shipped = pytest.mark.skipif(not SHIPPED.exists(), reason="no shipped checkpoint yet")
@@ -45,6 +47,6 @@ def test_the_shipped_tokenizer_reads_text_as_data_py_does():
 
 @needs_shipped
 def test_the_shipped_model_is_small_and_without_pickle():
-    assert sum((SHIPPED / name).stat().st_size for name in FILES) <= 10_000_000
+    assert size_on_disk(SHIPPED, WEIGHTS) <= 10_000_000
     pickles = [file.name for file in SHIPPED.iterdir() if file.suffix in (".bin", ".pt", ".pkl")]
     assert pickles == []

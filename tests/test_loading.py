@@ -9,9 +9,10 @@ import pytest
 from conftest import data_arguments, rows_of
 from huggingface_hub import constants
 
-from data import load_corpus, normalise
+from data import load_corpus
 from errors import InputError
 from hub import hub_answers
+from text import normalise
 
 SPLITS = ("train", "validation", "test")
 GOOD = [("i feel glad", "joy"), ("i feel low", "sadness"), ("so glad; so glad", "joy")]

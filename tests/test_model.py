@@ -9,10 +9,12 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import UNKNOWN_ID, Batches, train_tokenizer
+from checkpoint import FILES, WEIGHTS, size_on_disk
+from data import Batches
 from errors import InputError
 from metrics import predict
-from model import FILES, EmotionLSTM, load_checkpoint, save_checkpoint
+from model import EmotionLSTM, load_checkpoint, save_checkpoint
+from text import UNKNOWN_ID, train_tokenizer
 
 TOKENIZER = train_tokenizer(["a b c d e f g h"], min_frequency=1)
 TEXTS = ["a", "b c", "d e f", "a b c d e f g h", "h g f e d c b a h g", "", "nothing known"]
@@ -92,7 +94,9 @@ def test_a_checkpoint_is_loaded_as_it_was_saved(checkpoint):
     assert model.classes == ["x", "y", "z"] and model.data == {"name": "toy"}
     assert tokenizer.to_str() == TOKENIZER.to_str()
     assert (checkpoint / "README.md").read_text() == "the card"
-    assert sorted(file.name for file in checkpoint.iterdir()) == sorted([*FILES, "README.md"])
+    assert sorted(file.name for file in checkpoint.iterdir()) == sorted(
+        [*FILES, WEIGHTS, "README.md"]
+    )
 
 
 def test_saving_again_replaces(checkpoint):
@@ -104,7 +108,7 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [*FILES, WEIGHTS])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
 def test_damaged_file_is_named(checkpoint, name, damage):
     path = checkpoint / name
@@ -159,7 +163,7 @@ def test_full_disk_leaves_the_old_checkpoint(checkpoint, monkeypatch):
 
 def test_the_shipped_checkpoint_is_small_and_knows_feelings():
     folder = ROOT / "checkpoints" / "lstm"
-    assert sum((folder / name).stat().st_size for name in FILES) <= 10_000_000
+    assert size_on_disk(folder, WEIGHTS) <= 10_000_000
     model, tokenizer = load_checkpoint(folder)
     texts = ["i feel so lonely and sad", "I'm SO happy!!! 😀", "i am furious", "im terrified"]
     answers = predict(model, Batches(tokenizer, texts)).argmax(dim=1)

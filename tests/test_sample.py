@@ -6,7 +6,8 @@ from collections import Counter
 
 from conftest import ROOT, data_arguments, launch
 
-from data import load_corpus, normalise
+from data import load_corpus
+from text import normalise
 
 SAMPLE = ROOT / "sample"
 FILES = [SAMPLE / f"{split}.csv" for split in ("train", "validation", "test")]

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from data import UNKNOWN_ID, Batches, load_corpus, normalise, train_tokenizer, word_counts
+from data import Batches, load_corpus
+from text import UNKNOWN_ID, normalise, train_tokenizer, word_counts
 
 TYPED = "I'm SO happy!!! 😀 @bob http://t.co/x #blessed"
 PIECES = (

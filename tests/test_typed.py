@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import teachers
-from data import normalise
 from test_raw import retype
+from text import normalise
 
 WORDS = st.lists(st.text(ascii_lowercase, min_size=1, max_size=9), min_size=1, max_size=12)
 
