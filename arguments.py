@@ -35,6 +35,17 @@ PRESETS = {
         "epochs": 8,
         "word_dropout": 0.0,
     },
+    # Half a megabyte once compress.py has been over it, and 30 times as fast as the default.
+    "tiny": {
+        "embedding_size": 48,
+        "hidden_size": 32,
+        "layers": 1,
+        "directions": 1,
+        "min_frequency": 3,
+        "lr": 4e-3,
+        "epochs": 20,
+        "word_dropout": 0.0,
+    },
 }
 
 

@@ -93,20 +93,17 @@ def read_weights(path):
     return weights
 
 
-def quantise(weight):
-    """Round a matrix to int8, symmetrically about zero, one scale a row or column.
-
-    The scale is per word vector component for the embedding table, whose rows are many, and per
-    output unit for the other matrices, whichever makes fewer scales.
+def quantise(weight, axis=1):
+    """Round a matrix to int8, symmetrically about zero.
 
     Args:
         weight: (rows, columns) float32.
+        axis: 1 gives every row a scale of its own, 0 every column.
 
     Returns:
         ((rows, columns) int8, float32 scale of shape (rows, 1) or (1, columns)): their product is
         the weight to within half a scale.
     """
-    axis = 0 if weight.shape[0] > 10 * weight.shape[1] else 1
     largest = np.abs(weight).max(axis=axis, keepdims=True)
     scale = (np.maximum(largest, 1e-12) / 127).astype(np.float32)
     return np.rint(weight / scale).astype(np.int8), scale
@@ -123,7 +120,9 @@ def write_weights(path, weights, precision):
     stored = {}
     for name, array in weights.items():
         if precision == "int8" and array.ndim == 2:
-            stored[name], stored[name + SCALE] = quantise(array)
+            # The table has many rows, and a scale for each would be a good part of the file.
+            axis = 0 if name == "embedding.weight" else 1
+            stored[name], stored[name + SCALE] = quantise(array, axis)
         else:
             stored[name] = array.astype(np.float16 if precision == "fp16" else np.float32)
     save_file(stored, path)

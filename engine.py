@@ -133,14 +133,14 @@ def to_onnx(config, weights, int8=False):
         )
 
     table = weights["embedding.weight"]
+    steps = add("Transpose", ["tokens"], "steps", perm=[1, 0])  # time first, as the LSTM wants it
     if int8:
-        table, scale = quantise(table)
-        rows = add("Gather", [constant("embedding", table), "tokens"], "rows")
+        table, scale = quantise(table, axis=0)
+        rows = add("Gather", [constant("embedding", table), steps], "rows")
         rows = add("Cast", [rows], "rows_cast", to=TensorProto.FLOAT)
-        vectors = add("Mul", [rows, constant("embedding_scale", scale)], "vectors")
+        states = add("Mul", [rows, constant("embedding_scale", scale)], "vectors")
     else:
-        vectors = add("Gather", [constant("embedding", table), "tokens"], "vectors")
-    states = add("Transpose", [vectors], "steps", perm=[1, 0, 2])  # time first
+        states = add("Gather", [constant("embedding", table), steps], "vectors")
 
     hidden_size = config["hidden_size"]
     suffixes = ["", "_reverse"][: config.get("directions", 2)]
@@ -177,8 +177,10 @@ def to_onnx(config, weights, int8=False):
         # Padded steps are zero, which may be more than a text's own states.
         size = add("Shape", ["tokens"], "length", start=1, end=2)
         size = add("Squeeze", [size], "length_number")
-        steps = [constant("zero", 0), size, constant("one", 1)]
-        step = add("Unsqueeze", [add("Range", steps, "step"), constant("last_axis", [1])], "column")
+        bounds = [constant("zero", 0), size, constant("one", 1)]
+        step = add(
+            "Unsqueeze", [add("Range", bounds, "step"), constant("last_axis", [1])], "column"
+        )
         limits = add("Cast", ["lengths"], "limits", to=TensorProto.INT64)
         inside = add("Less", [step, limits], "inside")
         mask = add("Unsqueeze", [inside, constant("state_axes", [1, 3])], "mask")

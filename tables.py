@@ -23,11 +23,16 @@ def start_result(name, kind, parameters, trained_on, corpus, split):
         "kind": kind,
         "parameters": parameters,
         "trained_on": trained_on,
-        "data": {"name": corpus.name, "split": split, **corpus.provenance["splits"][split]},
+        "data": describe_data(corpus, split),
         "classes": corpus.classes,
         "labels": " ".join(map(str, corpus.splits[split].labels)),
         "runs": [],
     }
+
+
+def describe_data(corpus, split):
+    """What a result says of the texts that it was measured on."""
+    return {"name": corpus.name, "split": split, **corpus.provenance["splits"][split]}
 
 
 def save_result(result, folder=RESULTS):
@@ -327,3 +332,30 @@ def raw_table(results):
         headers = [f"{SCORES[s]}, {c}" for c in columns.values() for s in ("accuracy", "macro_f1")]
         texts += [title, markdown(rows, ["Model", "Seeds", *headers])]
     return "\n\n".join(texts)
+
+
+def compressed_table(result):
+    """One row a variant of a model that compress.py measured, all in one run on the same texts."""
+    rows = [
+        [
+            row["name"],
+            f"{row['bytes'] / 1e6:.2f} MB",
+            f"{row['accuracy']:.4f}",
+            f"{row['macro_f1']:.4f}",
+            f"{100 * row['agreement']:.2f} %",
+            f"{row['ms_32']:.2f}",
+            f"{row['ms_1']:.3f}",
+        ]
+        for row in result["rows"]
+    ]
+    headers = [
+        "",
+        "Size on disk",
+        "Accuracy",
+        "macro-F1",
+        "Agreement",
+        "ms / batch of 32",
+        "ms / text",
+    ]
+    title = f"{data_title(result['data'])}; {result['hardware']}"
+    return f"{title}\n\n{markdown(rows, headers)}"

@@ -57,7 +57,10 @@ def test_the_saved_model_carries_its_temperature_and_test_py_prints_both(trained
     model, tokenizer = load_checkpoint(trained)
     calibration = saved["runs"][0]["calibration"]
     assert calibration["temperature"] == pytest.approx(model.temperature.item())
-    assert f"Expected calibration error (CPU fp32, ONNX Runtime): {calibration['before']:.4f}" in printed
+    assert (
+        f"Expected calibration error (CPU fp32, ONNX Runtime): {calibration['before']:.4f}"
+        in printed
+    )
     logits = predict(model, Batches(tokenizer, ["i feel glad", "i feel very sad"]))
     model.temperature.fill_(1)
     raw = predict(model, Batches(tokenizer, ["i feel glad", "i feel very sad"]))

@@ -6,10 +6,10 @@ import pytest
 from conftest import CORPUS, data_arguments, needs_corpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
-from data import Batches, load_corpus
-from text import UNKNOWN_ID, normalise, train_tokenizer, word_counts
+from data import Batches, load_corpus, load_texts
+from text import PADDING, UNKNOWN, UNKNOWN_ID, Encoder, normalise, train_tokenizer, word_counts
 
 TYPED = "I'm SO happy!!! 😀 @bob http://t.co/x #blessed"
 PIECES = (
@@ -144,3 +144,59 @@ def test_lengthened_words_are_shortened_across_what_vanishes(between):
 )
 def test_apostrophes_vanish_however_they_are_encoded(entity):
     assert normalise(f"don{entity}t") == "dont"
+
+
+def by_tokenizer(tokenizer, texts):
+    return [encoding.ids or [UNKNOWN_ID] for encoding in tokenizer.encode_batch(texts)]
+
+
+odd = st.sampled_from(
+    [
+        *PIECES.split(),
+        *BETWEEN,
+        *VANISHING,
+        PADDING,
+        UNKNOWN,
+        "[pad]",
+        "\x1c",
+        "\x1f",
+        "\x85",
+        "\xa0",
+    ]
+)
+CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(tweets | st.lists(odd).map("".join)))
+def test_encoder_agrees_with_the_tokenizer(texts):
+    tokenizer = train_tokenizer([*PIECES.split(), "i am so happy"], min_frequency=1, max_length=6)
+    encode = Encoder(tokenizer)
+    assert encode(texts) == by_tokenizer(tokenizer, texts)
+    assert encode(texts) == by_tokenizer(tokenizer, texts), "and the second time, from memory"
+
+
+def test_encoder_agrees_with_the_tokenizer_on_every_character(tokenizer):
+    texts = [f"happy{c} {c}sad a{c}m so{c}o{c}o {c} {c}he" for c in CHARACTERS[::29]]
+    assert Encoder(tokenizer)(texts) == by_tokenizer(tokenizer, texts)
+
+
+@needs_corpus
+def test_encoder_agrees_with_the_tokenizer_on_real_tweets(tokenizer):
+    texts = load_texts(CORPUS.parent / "tweets")[:20_000]
+    assert Encoder(tokenizer)(texts) == by_tokenizer(tokenizer, texts)
+
+
+def test_encoder_leaves_other_rules_to_their_tokenizer():
+    tokenizer = train_tokenizer(["I am Happy"], min_frequency=1)
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    assert Encoder(tokenizer)(["am happy!"]) == by_tokenizer(tokenizer, ["am happy!"])
+
+
+def test_what_the_encoder_remembers_is_bounded(tokenizer):
+    encode = Encoder(tokenizer)
+    encode.known.limit = len(encode.known) + 10
+    texts = [f"happy word{i} a{i}b @{i}" for i in range(100)]
+    assert encode(texts) == by_tokenizer(tokenizer, texts)
+    assert len(encode.known) <= encode.known.limit
