@@ -359,3 +359,31 @@ def compressed_table(result):
     ]
     title = f"{data_title(result['data'])}; {result['hardware']}"
     return f"{title}\n\n{markdown(rows, headers)}"
+
+
+def benchmark_tables(result):
+    """One table a thread count, of what benchmark.py timed; ratios are for batches of 32."""
+    low, middle, high = result["words"]
+    texts = [
+        f"{data_title(result['data'])}; median of {result['rounds']} batches; texts of {low} to "
+        f"{high} words, median {middle}"
+    ]
+    for run in result["runs"]:
+        by_name = {row["name"]: row["ms"].get("32") for row in run["rows"]}
+        reference = next((ms for name, ms in by_name.items() if "reference" in name), None)
+        slowest = max((ms for ms in by_name.values() if ms), default=None)
+        rows = []
+        for row in run["rows"]:
+            ms = row["ms"].get("32")
+            cells = [f"{row['ms'][size]:.2f}" if row["ms"] else "–" for size in ("1", "32", "256")]
+            cells += [f"{other / ms:,.1f}" if ms else "–" for other in (reference, slowest)]
+            share, rate = row.get("share_of_peak"), row.get("texts_per_second")
+            cells.append(f"{100 * share:.0f} %" if share else "–")
+            cells.append(f"{rate:,.0f}" if rate else "–")
+            rows.append([row["name"], *cells])
+        headers = ["", "ms / text", "ms / 32", "ms / 256", "× reference", "× slowest", "of peak"]
+        texts += [
+            f"{run['hardware']}; peak of the matrix product {run['peak_gflops']:.0f} GFLOP/s:",
+            markdown(rows, [*headers, "tweets / s from raw text"]),
+        ]
+    return "\n\n".join(texts)
