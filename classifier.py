@@ -8,8 +8,6 @@
 Imports PyTorch only if it is asked to compute with it.
 """
 
-from itertools import chain
-
 import numpy as np
 
 from engine import load_onnx
@@ -30,7 +28,7 @@ class Classifier:
         batch_size: texts a step.
     """
 
-    def __init__(self, model, tokenizer, classes, batch_size=32):
+    def __init__(self, model, tokenizer, classes, batch_size=64):
         self.model = model
         self.encode = Encoder(tokenizer)
         self.classes = classes
@@ -50,11 +48,9 @@ class Classifier:
 
     def probabilities(self, texts):
         """Return (texts, classes) float32, see `__call__`."""
-        ids = self.encode(texts)
-        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
-        starts = np.cumsum(lengths) - lengths
-        words = np.fromiter(chain.from_iterable(ids), dtype=np.int64, count=lengths.sum())
-        logits = np.empty((len(ids), len(self.classes)), dtype=np.float32)
+        words, lengths = self.encode(texts)
+        starts = lengths.cumsum() - lengths
+        logits = np.empty((len(texts), len(self.classes)), dtype=np.float32)
         # Texts of nearly equal length go together, so that next to nothing is spent on padding.
         order = np.argsort(lengths, kind="stable")
         for start in range(0, len(order), self.batch_size):
@@ -73,7 +69,7 @@ class Classifier:
 
 
 def load_classifier(
-    checkpoint, backend="auto", device="auto", precision="fp32", batch_size=32, threads=None
+    checkpoint, backend="auto", device="auto", precision="fp32", batch_size=64, threads=None
 ):
     """Load a checkpoint to label texts with.
 

@@ -3,8 +3,11 @@
 Imports no PyTorch, so that labelling a text need not wait for it.
 """
 
+import sys
+from itertools import chain
 from unicodedata import normalize
 
+import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
@@ -94,30 +97,45 @@ class Encoder:
             for rule, ours in zip(rules, (NORMALIZER, PRE_TOKENIZER), strict=True)
         )
         self.known = _KnownWords(tokenizer)
-        self.max_length = (tokenizer.truncation or {}).get("max_length")
+        self.max_length = (tokenizer.truncation or {"max_length": sys.maxsize})["max_length"]
 
     def __call__(self, texts):
-        """Return a list of the word ids of each text; `[UNK]` for one without any word."""
+        """Return the words of all texts, one after the other, and how many each text has.
+
+        Args:
+            texts: list of str. One without any word counts as one unknown word.
+
+        Returns:
+            (words,) int64 ids, (texts,) int64 lengths.
+        """
         if not self.has_our_rules:
             encodings = self.tokenizer.encode_batch_fast(texts)
-            return [encoding.ids or [UNKNOWN_ID] for encoding in encodings]
+            return _flat([encoding.ids or [UNKNOWN_ID] for encoding in encodings])
         find = self.known.__getitem__
-        encoded = []
-        for text in texts:
-            ids = list(map(find, text.lower().split()))
-            if not ids or min(ids) < 0:
-                ids = self._encode_unusual(text, ids)
-            encoded.append(ids[: self.max_length])
-        return encoded
+        encoded = [list(map(find, text.lower().split())) for text in texts]
+        words, lengths = _flat(encoded)
+        # All at once, since to look at every text would take as long as what is above.
+        unusual = np.searchsorted(lengths.cumsum(), np.flatnonzero(words < 0), side="right")
+        wrong = np.flatnonzero((lengths == 0) | (lengths > self.max_length))
+        if len(unusual) or len(wrong):
+            for row in {*unusual.tolist(), *wrong.tolist()}:
+                encoded[row] = self._encode_unusual(texts[row], encoded[row])
+            words, lengths = _flat(encoded)
+        return words, lengths
 
     def _encode_unusual(self, text, ids):
         # A link may go on after a control character that str.split() takes for a space.
         if WHOLE in ids or any(character in text for character in "\x1c\x1d\x1e\x1f"):
-            ids = self.tokenizer.encode(text).ids
-        else:
-            parts = (self.known.parts[~number] if number < 0 else (number,) for number in ids)
-            ids = [number for part in parts for number in part]
-        return ids or [UNKNOWN_ID]
+            return self.tokenizer.encode(text).ids or [UNKNOWN_ID]
+        parts = (self.known.parts[~number] if number < 0 else (number,) for number in ids)
+        ids = [number for part in parts for number in part]
+        return ids[: self.max_length] or [UNKNOWN_ID]
+
+
+def _flat(encoded):
+    lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+    words = np.fromiter(chain.from_iterable(encoded), dtype=np.int64, count=lengths.sum())
+    return words, lengths
 
 
 class _KnownWords(dict):
