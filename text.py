@@ -13,6 +13,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 PADDING_ID, UNKNOWN_ID = 0, 1
 WHOLE = -(2**31)  # in place of a word's id: its text cannot be taken word by word
+# str.split() takes these for spaces, and the tokenizer does not: a link may go on after one.
+SEPARATORS = "\x1c\x1d\x1e\x1f"
 
 # What vanishes between two letters: accents and zero-width characters, apostrophes in all their
 # forms, and what NFKD makes of ´, which many type as one.
@@ -117,15 +119,17 @@ class Encoder:
         # All at once, since to look at every text would take as long as what is above.
         unusual = np.searchsorted(lengths.cumsum(), np.flatnonzero(words < 0), side="right")
         wrong = np.flatnonzero((lengths == 0) | (lengths > self.max_length))
-        if len(unusual) or len(wrong):
-            for row in {*unusual.tolist(), *wrong.tolist()}:
+        everything = "".join(texts)
+        separated = any(character in everything for character in SEPARATORS)
+        if len(unusual) or len(wrong) or separated:
+            rows = range(len(texts)) if separated else {*unusual.tolist(), *wrong.tolist()}
+            for row in rows:
                 encoded[row] = self._encode_unusual(texts[row], encoded[row])
             words, lengths = _flat(encoded)
         return words, lengths
 
     def _encode_unusual(self, text, ids):
-        # A link may go on after a control character that str.split() takes for a space.
-        if WHOLE in ids or any(character in text for character in "\x1c\x1d\x1e\x1f"):
+        if WHOLE in ids or any(character in text for character in SEPARATORS):
             return self.tokenizer.encode(text).ids or [UNKNOWN_ID]
         parts = (self.known.parts[~number] if number < 0 else (number,) for number in ids)
         ids = [number for part in parts for number in part]

@@ -5,7 +5,7 @@ from itertools import chain
 
 import pytest
 from conftest import CORPUS, data_arguments, needs_corpus
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
@@ -172,6 +172,7 @@ CHARACTERS = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE0
 
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(tweets | st.lists(odd).map("".join)))
+@example(["www.\x1fa", "so happy"])
 def test_encoder_agrees_with_the_tokenizer(texts):
     tokenizer = train_tokenizer([*PIECES.split(), "i am so happy"], min_frequency=1, max_length=6)
     encode = Encoder(tokenizer)
