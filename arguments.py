@@ -35,16 +35,18 @@ PRESETS = {
         "epochs": 8,
         "word_dropout": 0.0,
     },
-    # Half a megabyte once compress.py has been over it, and 30 times as fast as the default.
+    # For compress.py to make a third of a megabyte of, and to label 100,000 texts a second with.
     "tiny": {
-        "embedding_size": 48,
-        "hidden_size": 32,
+        "embedding_size": 32,
+        "hidden_size": 24,
         "layers": 1,
         "directions": 1,
-        "min_frequency": 3,
-        "lr": 4e-3,
-        "epochs": 20,
+        "pooling": "last",
+        "dropout": 0.2,
+        "embedding_dropout": 0.2,
         "word_dropout": 0.0,
+        "lr": 6e-3,
+        "epochs": 30,
     },
 }
 

@@ -334,6 +334,11 @@ def raw_table(results):
     return "\n\n".join(texts)
 
 
+def load_compressed(folder=RESULTS / "compressed"):
+    """Read all that compress.py wrote into a folder, in the order of the names."""
+    return [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
 def compressed_table(result):
     """One row a variant of a model that compress.py measured, all in one run on the same texts."""
     rows = [
