@@ -189,9 +189,13 @@ def arriving_lines(file):
         *lines, rest = (rest + block).split(b"\n")
         rest = rest[:LONGEST_LINE]
         if lines:
-            yield [line.decode(errors="replace").removesuffix("\r") for line in lines]
+            yield list(map(_decoded, lines))
     if rest:
-        yield [rest.decode(errors="replace")]
+        yield [_decoded(rest)]
+
+
+def _decoded(line):
+    return line[:LONGEST_LINE].decode(errors="replace").removesuffix("\r")
 
 
 def typed_lines():
