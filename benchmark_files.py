@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
@@ -50,15 +51,13 @@ class LinearClassifier:
 
     def __init__(self, train, classes):
         self.classes = classes
-        self.vectorizer = TfidfVectorizer(
-            preprocessor=normalise, ngram_range=(1, 2), sublinear_tf=True
-        )
-        features = self.vectorizer.fit_transform(train.texts)
-        self.svm = LinearSVC(class_weight="balanced").fit(features, train.labels)
+        vectorizer = TfidfVectorizer(preprocessor=normalise, ngram_range=(1, 2), sublinear_tf=True)
+        pipeline = make_pipeline(vectorizer, LinearSVC(class_weight="balanced"))
+        self.pipeline = pipeline.fit(train.texts, train.labels)
 
     def probabilities(self, texts):
         """Return (texts, classes) float32."""
-        scores = self.svm.decision_function(self.vectorizer.transform(texts))
+        scores = self.pipeline.decision_function(texts)
         if scores.ndim == 1:  # of two classes, scikit-learn scores the second one only
             scores = np.stack([-scores, scores], axis=1)
         return scores.astype(np.float32)
@@ -208,7 +207,7 @@ def benchmark_files(args):
             classifiers["TF-IDF + LinearSVC"] = LinearClassifier(train, corpus.classes)
             if args.transformer != "none":
                 name = Path(args.transformer).name
-                classifiers[f"{name}, PyTorch"] = TransformerClassifier(args.transformer)
+                classifiers[f"{name}, random weights"] = TransformerClassifier(args.transformer)
             rows = race(classifiers, files, texts[:20_000], threads)
             result["runs"].append({"hardware": hardware("cpu"), "rows": rows})
             print(f"{threads} thread{'s' if threads > 1 else ''}: done", file=sys.stderr)

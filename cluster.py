@@ -106,6 +106,8 @@ def label_on_ray(pairs, model, options, progress, workers=None, threads=1, addre
     if workers is None:
         resources = ray.cluster_resources()
         workers = int(resources.get("GPU", 0) if gpus else resources["CPU"] // threads)
+    if Path(model["checkpoint"]).is_dir():
+        model = {**model, "checkpoint": str(Path(model["checkpoint"]).resolve())}
     folder = pairs[0][1].parent / UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -98,14 +98,15 @@ def _lines(path, stream):
 
 def _cut(items, length):
     """Yield lists of items whose lengths add up to CHUNK_BYTES, at least one list."""
-    chunk, size = [], 0
+    chunk, size, count = [], 0, 0
     for item in items:
         chunk.append(item)
         size += length(item)
         if size >= CHUNK_BYTES:
             yield chunk
-            chunk, size = [], 0
-    yield chunk  # it may be empty, and must be there if it is the only one
+            chunk, size, count = [], 0, count + 1
+    if chunk or not count:
+        yield chunk
 
 
 def _read_plain(lines, text_column):

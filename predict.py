@@ -136,6 +136,9 @@ def label_files(args, model):
     from labelling import label_file
 
     pairs = find_files(args)
+    if not pairs:
+        print(f"{args.output}: complete already")
+        return
     names = ("text_column", "prefix", "strict", "overwrite")
     options = {name: getattr(args, name) for name in names}
     options |= {"source_format": args.input_format, "target_format": args.output_format}
@@ -206,9 +209,9 @@ def typed_lines():
     sys.stdin.reconfigure(errors="replace")
     while True:
         try:
-            yield [input("text> ")]
+            yield [input("text> " if sys.stdout.isatty() else "")]
         except EOFError:
-            print()
+            print(file=sys.stderr)
             return
 
 
@@ -252,15 +255,17 @@ def show(texts, classify, args, first=1):
         args: namespace with `top`, `json` and `strict`.
         first: number of the first text.
     """
-    full = [text for text in texts if text.strip()]
-    if args.strict and len(full) < len(texts):
-        raise InputError(f"text {first + [bool(t.strip()) for t in texts].index(False)} is blank")
-    answers = iter(zip(*classify(full), strict=True))
+    blank = [not text.strip() for text in texts]
+    if args.strict and any(blank):
+        raise InputError(f"text {first + blank.index(True)} is blank")
+    answers = zip(*classify([text for text in texts if text.strip()]), strict=True)
     for text in texts:
-        label, found = next(answers) if text.strip() else ("", [])
-        order = sorted(zip(classify.classes, found, strict=False), key=lambda pair: -pair[1])
-        probabilities = {name: round(float(share), 6) for name, share in order[: args.top]}
-        print(describe(text, label, probabilities, args))
+        label, shares = "", {}
+        if text.strip():
+            label, found = next(answers)
+            order = (-found).argsort(kind="stable")[: args.top]
+            shares = {classify.classes[i]: round(float(found[i]), 6) for i in order}
+        print(describe(text, label, shares, args))
     sys.stdout.flush()
 
 

@@ -278,6 +278,7 @@ def test_a_folder_of_files(run, fails, trained, classify, tmp_path):
     (tmp_path / "out" / "a.csv").unlink()
     code, printed, _ = run("predict.py", *flags, tmp_path / "out", "--resume")
     assert code == 0 and "2 rows" in printed  # the others are there
+    assert "complete already" in run("predict.py", *flags, tmp_path / "out", "--resume")[1]
     write(folder / "a.parquet", {"text": ["i feel sad"]})
     error = fails("predict.py", *flags, tmp_path / "new", "--output-format", "csv")
     assert "a.csv and" in error and "would both become" in error
