@@ -2,6 +2,7 @@
 
 python benchmark.py                                     # the shipped checkpoints, and their peers
 python benchmark.py --checkpoint checkpoints/run --transformer checkpoints/bert-base-uncased
+python benchmark.py --files                             # files labelled from end to end
 python benchmark.py --print results/benchmark.json      # print the table again
 
 Every model is timed in turn, a batch each, round after round, so that whatever else the machine
@@ -25,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
+from benchmark_files import benchmark_files
 from checkpoint import SHIPPED, WEIGHTS, find_checkpoint, read_config, read_weights
 from classifier import Classifier
 from data import Batches, add_data_arguments, load_corpus
@@ -32,7 +34,7 @@ from engine import OnnxModel, load_onnx, to_onnx
 from errors import InputError, one_line_errors, replacing
 from metrics import PRECISIONS, hardware
 from model import EmotionLSTM, load_checkpoint
-from tables import RESULTS, benchmark_tables, describe_data
+from tables import RESULTS, benchmark_tables, describe_data, files_tables
 from text import normalise, train_tokenizer
 from transformer import Transformer, load_transformer, transformer_batches
 
@@ -65,14 +67,25 @@ def parse_arguments():
     parser.add_argument(
         "--output",
         type=Path,
-        default=RESULTS / "benchmark.json",
-        help="file of the result (default: results/benchmark.json)",
+        help="file of the result (default: results/benchmark.json or benchmark-files.json)",
+    )
+    parser.add_argument(
+        "--files",
+        type=int,
+        nargs="?",
+        const=200_000,
+        metavar="ROWS",
+        help="measure predict.py on a file of so many rows instead (default: 200000)",
     )
     parser.add_argument("--print", type=Path, metavar="FILE", help="print this result again")
     args = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     if not all(1 <= threads <= len(cores) for threads in args.threads):
         raise InputError(f"--threads: from 1 to the {len(cores)} cores that there are")
+    if args.files is not None and args.files < 100:
+        raise InputError("--files: at least 100 rows")
+    name = "benchmark.json" if args.files is None else "benchmark-files.json"
+    args.output = args.output or RESULTS / name
     return args
 
 
@@ -253,9 +266,13 @@ def main():
     args = parse_arguments()
     if args.print:
         try:
-            print(benchmark_tables(json.loads(args.print.read_text("utf-8"))))
+            result = json.loads(args.print.read_text("utf-8"))
+            print(files_tables(result) if "memory" in result else benchmark_tables(result))
         except (ValueError, TypeError, LookupError) as error:
             raise InputError(f"{args.print}: not a result of benchmark.py: {error!r}") from None
+        return
+    if args.files:
+        benchmark_files(args)
         return
     corpus = load_corpus(args, splits=("train", args.split))
     train, split = corpus.splits["train"], corpus.splits[args.split]

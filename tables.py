@@ -392,3 +392,41 @@ def benchmark_tables(result):
             markdown(rows, [*headers, "tweets / s from raw text"]),
         ]
     return "\n\n".join(texts)
+
+
+def files_tables(result):
+    """What benchmark.py --files measured: rows a second, peak memory, and Ray's scaling."""
+    texts = [
+        f"{data_title(result['data'])}, resampled; a CSV file of {result['bytes'] / 1e6:.1f} MB to "
+        f"Parquet; median of {result['rounds']} runs"
+    ]
+    for run in result["runs"]:
+        rows = []
+        for row in run["rows"]:
+            rate, bare = row["rows_per_second"], row["model_rows_per_second"]
+            alone = [f"{bare:,.0f}", f"{100 * rate / bare:.0f} %"] if bare else ["–", "–"]
+            rows.append([row["name"], f"{row['rows']:,}", f"{rate:,.0f}", *alone])
+        headers = ["", "Rows", "rows / s, end to end", "rows / s, the model alone", "share"]
+        texts += [f"{run['hardware']}:", markdown(rows, headers)]
+    rows = [
+        [f"{row['rows']:,}", f"{row['seconds']:.1f}", f"{row['peak_bytes'] / 1e6:,.0f} MB"]
+        for row in result["memory"]
+    ]
+    texts += [
+        f"python predict.py with {result['checkpoint']}, one process from start to end:",
+        markdown(rows, ["Rows", "seconds", "peak memory"], numbers_from=0),
+    ]
+    if "ray" in result:
+        alone = result["ray"][0]["rows_per_second"]
+        rows = [
+            [
+                str(row["workers"]),
+                f"{row['rows_per_second']:,.0f}",
+                f"{row['rows_per_second'] / alone:.2f}",
+                f"{row['seconds']:.1f}",
+            ]
+            for row in result["ray"]
+        ]
+        headers = ["Ray's workers", "rows / s at work", "× one", "seconds with Ray's start"]
+        texts.append(markdown(rows, headers, numbers_from=0))
+    return "\n\n".join(texts)
