@@ -25,7 +25,7 @@ CLASSES = sorted(WORDS)
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(teachers, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr("cache.CACHE", tmp_path / "cache")
     return tmp_path / "cache"
 
 
