@@ -2,6 +2,7 @@
 
 python benchmark.py                                     # the shipped checkpoints, and their peers
 python benchmark.py --checkpoint checkpoints/run --transformer checkpoints/bert-base-uncased
+python benchmark.py --train                             # training, and how it scales
 python benchmark.py --print results/benchmark.json      # print the table again
 
 Every model is timed in turn, a batch each, round after round, so that whatever else the machine
@@ -25,6 +26,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
+import benchmark_training
+from benchmark_training import SIZES
 from checkpoint import SHIPPED, WEIGHTS, find_checkpoint, read_config, read_weights
 from classifier import Classifier
 from data import Batches, add_data_arguments, load_corpus
@@ -32,7 +35,7 @@ from engine import OnnxModel, load_onnx, to_onnx
 from errors import InputError, one_line_errors, replacing
 from metrics import PRECISIONS, hardware
 from model import EmotionLSTM, load_checkpoint
-from tables import RESULTS, benchmark_tables, describe_data
+from tables import RESULTS, benchmark_tables, describe_data, training_tables
 from text import normalise, train_tokenizer
 from transformer import Transformer, load_transformer, transformer_batches
 
@@ -63,13 +66,24 @@ def parse_arguments():
         "--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default: 1 2)"
     )
     parser.add_argument(
+        "--train",
+        nargs="*",
+        type=int,
+        metavar="ROWS",
+        help="time training instead, with the largest of --threads, and an epoch of each of these "
+        f"sizes (default: {' '.join(map(str, SIZES))})",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
-        default=RESULTS / "benchmark.json",
-        help="file of the result (default: results/benchmark.json)",
+        help="file of the result (default: results/benchmark.json, or benchmark-training.json)",
     )
     parser.add_argument("--print", type=Path, metavar="FILE", help="print this result again")
     args = parser.parse_args()
+    name = "benchmark.json" if args.train is None else "benchmark-training.json"
+    args.output = args.output or RESULTS / name
+    if args.train and min(args.train) < 1:
+        raise InputError("--train: must be at least 1 row")
     cores = sorted(os.sched_getaffinity(0))
     if not all(1 <= threads <= len(cores) for threads in args.threads):
         raise InputError(f"--threads: from 1 to the {len(cores)} cores that there are")
@@ -253,9 +267,17 @@ def main():
     args = parse_arguments()
     if args.print:
         try:
-            print(benchmark_tables(json.loads(args.print.read_text("utf-8"))))
+            result = json.loads(args.print.read_text("utf-8"))
+            print((training_tables if "loops" in result else benchmark_tables)(result))
         except (ValueError, TypeError, LookupError) as error:
             raise InputError(f"{args.print}: not a result of benchmark.py: {error!r}") from None
+        return
+    if args.train is not None:
+        corpus = load_corpus(args, splits=("train", "validation"))
+        result = benchmark_training.benchmark(corpus, args.train or SIZES, max(args.threads))
+        with replacing(args.output) as temporary:
+            temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        print(training_tables(result))
         return
     corpus = load_corpus(args, splits=("train", args.split))
     train, split = corpus.splits["train"], corpus.splits[args.split]

@@ -101,6 +101,25 @@ def _cached(model, texts, compute):
     return torch.from_numpy(arrays["tensor"])
 
 
+def distance_to_teacher(logits, teacher, temperature):
+    """Kullback-Leibler divergence of softened answers (Hinton et al. 2015).
+
+    The square of the temperature makes up for the smaller gradients of softer answers, so that
+    the distance weighs the same beside the cross-entropy at any temperature.
+
+    Args:
+        logits, teacher: (batch, classes).
+        temperature: float, what both are divided by.
+
+    Returns:
+        () mean over the batch.
+    """
+    student = (logits / temperature).log_softmax(dim=1)
+    target = (teacher / temperature).log_softmax(dim=1)
+    distance = torch.nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
+    return temperature**2 * distance
+
+
 def unlabelled_texts(sources, column="text", exclude=()):
     """Read texts without labels, each once, in two parts.
 

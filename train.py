@@ -43,7 +43,7 @@ from history import (
 )
 from metrics import SCORES, fit_temperature, hardware, predict, quality
 from model import EmotionLSTM, load_checkpoint, model_card, save_checkpoint
-from teachers import teacher_logits, unlabelled_texts, word_vectors
+from teachers import distance_to_teacher, teacher_logits, unlabelled_texts, word_vectors
 from text import PADDING_ID, UNKNOWN_ID
 
 RUN_FILES = (STATE, "model.safetensors", "history.csv", "curves.png")
@@ -95,25 +95,6 @@ def balance(labels, classes, how):
         by_row if how == "sampler" else None,
         (counts / counts.sum()).log() if how == "logits" else torch.zeros(classes),
     )
-
-
-def distance_to_teacher(logits, teacher, temperature):
-    """Kullback-Leibler divergence of softened answers (Hinton et al. 2015).
-
-    The square of the temperature makes up for the smaller gradients of softer answers, so that
-    the distance weighs the same beside the cross-entropy at any temperature.
-
-    Args:
-        logits, teacher: (batch, classes).
-        temperature: float, what both are divided by.
-
-    Returns:
-        () mean over the batch.
-    """
-    student = (logits / temperature).log_softmax(dim=1)
-    target = (teacher / temperature).log_softmax(dim=1)
-    distance = nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
-    return temperature**2 * distance
 
 
 def train(args, after_epoch=None):
@@ -235,13 +216,8 @@ def train(args, after_epoch=None):
 
     steps = args.epochs * len(batches)
     first = len(history)
-    bar = tqdm(
-        total=steps,
-        initial=first * len(batches),
-        disable=None if is_main else True,
-        unit="step",
-        leave=False,
-    )
+    shown = {"disable": None if is_main else True, "unit": "step", "leave": False}
+    bar = tqdm(total=steps, initial=first * len(batches), **shown)
     best = max(history, key=lambda row: row["macro_f1"], default=None)
     try:
         for epoch in range(first + 1, args.epochs + 1):
@@ -289,10 +265,10 @@ def train(args, after_epoch=None):
             is_best = best is None or row["macro_f1"] > best["macro_f1"]
             if is_best:
                 best = row
-            if is_best and is_main:
-                card = model_card(average, args.output, row)
-                save_checkpoint(args.output, average, tokenizer, card)
             if is_main:
+                if is_best:
+                    card = model_card(average, args.output, row)
+                    save_checkpoint(args.output, average, tokenizer, card)
                 # The history first: a run killed in between repeats the epoch and its line.
                 write_history(history, args.output / "history.csv")
                 save()
@@ -347,14 +323,15 @@ def main(args):
             best[seed] = train(argparse.Namespace(**run))
         except KeyboardInterrupt:
             kept = (folder / "model.safetensors").exists()
-            if PartialState().is_main_process:
+            if PartialState().process_index < 2:  # the first may be the one that was killed
                 best_so_far = f"the best so far is in {folder}; " if kept else ""
                 print(f"interrupted: {best_so_far}{go_on}", file=sys.stderr)
             sys.exit(130)
         except RuntimeError as error:
-            if PartialState().num_processes == 1:
+            # What is left of several processes when one is gone; any other is a bug.
+            if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
                 raise
-            raise InputError(f"DEBUG {type(error)} {error}; {go_on}") from None
+            raise InputError(f"another process is gone: {error}; {go_on}") from None
     if len(folders) > 1 and PartialState().is_main_process:
         for name in ("macro_f1", "accuracy"):
             values = [row[name] for row in best.values()]

@@ -16,9 +16,9 @@ from data import Batches, load_corpus, load_texts
 from errors import InputError
 from metrics import predict
 from model import load_checkpoint
-from teachers import teacher_logits, unlabelled_texts, word_vectors
+from teachers import distance_to_teacher, teacher_logits, unlabelled_texts, word_vectors
 from text import normalise
-from train import balance, distance_to_teacher
+from train import balance
 
 CLASSES = sorted(WORDS)
 
