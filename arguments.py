@@ -1,14 +1,15 @@
-"""The flags of train.py: what they are called, what they may be, and their defaults."""
+"""The flags of train.py: what they are called, what they may be, and their defaults.
+
+Imports no PyTorch, so that `--help` and a wrong flag need not wait for it.
+"""
 
 import argparse
 import json
 import math
 from pathlib import Path
 
-from data import add_data_arguments
+from data import HELD_OUT, add_data_arguments
 from errors import InputError
-from history import STATE, read_state
-from teachers import HELD_OUT
 
 NOT_SAVED = ("output", "device", "resume", "overwrite", "tensorboard", "seeds")
 PRESETS = {
@@ -156,7 +157,7 @@ def parse_arguments(description, arguments=None):
     group(
         "optimisation",
         epochs=(count, 12, "passes over the training split"),
-        batch_size=(count, 64, "texts a step"),
+        batch_size=(count, 64, "texts a step, over all processes"),
         lr=(amount, 2e-3, "peak learning rate of AdamW"),
         clip=(amount, 1.0, "largest norm of the gradient"),
     ).add_argument(
@@ -212,6 +213,13 @@ def parse_arguments(description, arguments=None):
         default="auto",
         help="auto: a GPU if there is one (default: %(default)s)",
     )
+    run.add_argument(
+        "--amp",
+        choices=("bf16", "fp16", "no"),
+        default="no",
+        help="number format of what can be computed in half precision; it pays for wide layers, "
+        "not at the default size (default: %(default)s)",
+    )
     former = run.add_mutually_exclusive_group()
     former.add_argument(
         "--resume", action="store_true", help="go on from the last finished epoch of --output"
@@ -226,6 +234,8 @@ def parse_arguments(description, arguments=None):
     if args.unlabelled and not args.teacher:
         raise InputError("--unlabelled: these texts need a --teacher to learn from")
     if args.resume:
+        from history import STATE, read_state  # here, because it imports PyTorch
+
         # A run goes on with its own settings; a flag that says otherwise is a mistake.
         begun = [folder for folder in run_folders(args).values() if (folder / STATE).exists()]
         saved = json.loads(read_state(begun[0] if begun else args.output)[1]["arguments"])

@@ -3,7 +3,8 @@
 python benchmark.py                                     # the shipped checkpoints, and their peers
 python benchmark.py --checkpoint checkpoints/run --transformer checkpoints/bert-base-uncased
 python benchmark.py --files                             # files labelled from end to end
-python benchmark.py --print results/benchmark.json      # print the table again
+python benchmark.py --train                             # training, and how it scales
+python benchmark.py --print results/benchmark/files.json   # print the table again
 
 Every model is timed in turn, a batch each, round after round, so that whatever else the machine
 does meets all of them alike. fastText is there if requirements-fasttext.txt is installed.
@@ -27,6 +28,7 @@ from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 from benchmark_files import benchmark_files
+from benchmark_training import SIZES, benchmark_training
 from checkpoint import SHIPPED, WEIGHTS, find_checkpoint, read_config, read_weights
 from classifier import Classifier
 from data import Batches, add_data_arguments, load_corpus
@@ -34,7 +36,7 @@ from engine import OnnxModel, load_onnx, to_onnx
 from errors import InputError, one_line_errors, replacing
 from metrics import PRECISIONS, hardware
 from model import EmotionLSTM, load_checkpoint
-from tables import RESULTS, benchmark_tables, describe_data, files_tables
+from tables import RESULTS, benchmark_tables, describe_data
 from text import normalise, train_tokenizer
 from transformer import Transformer, load_transformer, transformer_batches
 
@@ -65,9 +67,18 @@ def parse_arguments():
         "--threads", type=int, nargs="+", default=[1, 2], help="CPU threads (default: 1 2)"
     )
     parser.add_argument(
+        "--train",
+        nargs="*",
+        type=int,
+        metavar="ROWS",
+        help="time training instead, with the largest of --threads, and an epoch of each of these "
+        f"sizes (default: {' '.join(map(str, SIZES))})",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
-        help="file of the result (default: results/benchmark.json or benchmark-files.json)",
+        help="file of the result (default: inference.json, training.json or files.json in "
+        "results/benchmark)",
     )
     parser.add_argument(
         "--files",
@@ -79,13 +90,15 @@ def parse_arguments():
     )
     parser.add_argument("--print", type=Path, metavar="FILE", help="print this result again")
     args = parser.parse_args()
+    if args.train and min(args.train) < 1:
+        raise InputError("--train: must be at least 1 row")
     cores = sorted(os.sched_getaffinity(0))
     if not all(1 <= threads <= len(cores) for threads in args.threads):
         raise InputError(f"--threads: from 1 to the {len(cores)} cores that there are")
     if args.files is not None and args.files < 100:
         raise InputError("--files: at least 100 rows")
-    name = "benchmark.json" if args.files is None else "benchmark-files.json"
-    args.output = args.output or RESULTS / name
+    name = "files" if args.files else "inference" if args.train is None else "training"
+    args.output = args.output or RESULTS / "benchmark" / f"{name}.json"
     return args
 
 
@@ -262,18 +275,8 @@ def describe(one, peak):
     return row
 
 
-def main():
-    args = parse_arguments()
-    if args.print:
-        try:
-            result = json.loads(args.print.read_text("utf-8"))
-            print(files_tables(result) if "memory" in result else benchmark_tables(result))
-        except (ValueError, TypeError, LookupError) as error:
-            raise InputError(f"{args.print}: not a result of benchmark.py: {error!r}") from None
-        return
-    if args.files:
-        benchmark_files(args)
-        return
+def benchmark_inference(args):
+    """Time all models on the texts of a split; return a dict that JSON can hold."""
     corpus = load_corpus(args, splits=("train", args.split))
     train, split = corpus.splits["train"], corpus.splits[args.split]
     result = {"data": describe_data(corpus, args.split), "rounds": ROUNDS, "runs": []}
@@ -302,6 +305,24 @@ def main():
             }
         )
         print(f"{threads} thread{'s' if threads > 1 else ''}: done", file=sys.stderr)
+    return result
+
+
+def main():
+    args = parse_arguments()
+    if args.print:
+        try:
+            print(benchmark_tables(json.loads(args.print.read_text("utf-8"))))
+        except (ValueError, TypeError, LookupError) as error:
+            raise InputError(f"{args.print}: not a result of benchmark.py: {error!r}") from None
+        return
+    if args.files:
+        result = benchmark_files(args)
+    elif args.train is not None:
+        corpus = load_corpus(args, splits=("train", "validation"))
+        result = benchmark_training(corpus, args.train or SIZES, max(args.threads))
+    else:
+        result = benchmark_inference(args)
     with replacing(args.output) as temporary:
         temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     print(benchmark_tables(json.loads(json.dumps(result))))

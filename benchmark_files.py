@@ -6,7 +6,6 @@ rows a second, so it has a hundredth of them.
 """
 
 import csv
-import json
 import os
 import re
 import statistics
@@ -27,10 +26,10 @@ from tqdm import tqdm
 import cluster
 from classifier import load_classifier
 from data import load_corpus
-from errors import InputError, replacing
+from errors import InputError
 from labelling import label_file
 from metrics import hardware, predict
-from tables import describe_data, files_tables
+from tables import describe_data
 from text import normalise
 from transformer import Transformer, load_transformer, transformer_batches
 
@@ -183,7 +182,7 @@ def measure_ray(checkpoint, texts, folder):
 
 
 def benchmark_files(args):
-    """Measure all that the flags of benchmark.py name, write the result and print its tables."""
+    """Measure all that the flags of benchmark.py name; return a dict that JSON can hold."""
     corpus = load_corpus(args, splits=("train",))
     train = corpus.splits["train"]
     rng = np.random.default_rng(0)
@@ -223,6 +222,4 @@ def benchmark_files(args):
         print("memory: done", file=sys.stderr)
         if cluster.ray:
             result["ray"] = measure_ray(checkpoint, texts, folder)
-    with replacing(args.output) as temporary:
-        temporary.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    print(files_tables(result))
+    return result

@@ -35,7 +35,7 @@ from metrics import REPEATS, fit_temperature, hardware, predict, quality, time_b
 from model import load_checkpoint, save_checkpoint
 from prune import prune
 from tables import RESULTS, compressed_table, describe_data, save_result
-from train import distance_to_teacher
+from teachers import distance_to_teacher
 
 FORMATS = ("fp32", "fp16", "int8", "onnx", "onnx-int8")
 TOLERANCE = 1e-4  # how far the logits of an exported model may be from PyTorch's

@@ -1,4 +1,7 @@
-"""Labelled and unlabelled texts in, batches out: loading splits, checking them, batching."""
+"""Labelled and unlabelled texts in, batches out: loading splits, checking them, batching.
+
+PyTorch is imported where batches are made, so that a script's flags need not wait for it.
+"""
 
 import csv
 import hashlib
@@ -8,15 +11,20 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+import numpy as np
+from tokenizers import Tokenizer
 
+from cache import cached
 from errors import InputError
 from hub import hub_answers
-from text import PADDING_ID, UNKNOWN_ID, normalise
+from text import PADDING_ID, UNKNOWN_ID, Encoder, flatten, normalise, train_tokenizer
 
 DEFAULT_DATASET = "dair-ai/emotion"
 FULL = "unsplit"  # configuration of the default data set that holds all its rows
 SAMPLE = Path(__file__).parent / "sample"
+HELD_OUT = 5_000  # unlabelled texts that no run trains on, to measure on
+MANY = 1_000  # texts for which it pays to read the tokenizer's vocabulary first
+VERY_MANY = 100_000  # texts for which it pays to keep their words
 
 
 class Batches:
@@ -57,14 +65,18 @@ class Batches:
         sort_by=None,
         weights=None,
     ):
-        ids = [encoding.ids or [UNKNOWN_ID] for encoding in tokenizer.encode_batch_fast(texts)]
-        self.lengths = torch.tensor([len(i) for i in ids])
-        self.starts = self.lengths.cumsum(0) - self.lengths
-        # One flat array instead of a padded table: memory is the words that there are.
-        self.words = torch.tensor([i for text in ids for i in text], device=device)
+        import torch
+
+        words, lengths = encode(tokenizer, texts)
+        # One flat array instead of a padded table: memory is the words that there are. What a
+        # batch is gathered from lies on the device, so that no step waits for a transfer.
+        self.words = torch.from_numpy(words).to(device)
+        self.lengths = torch.from_numpy(lengths)
+        self.lengths_there = self.lengths.to(device)
+        self.starts = self.lengths_there.cumsum(0) - self.lengths_there
+        self.positions = torch.arange(int(self.lengths.max()), device=device)
         self.labels = None if labels is None else torch.tensor(labels, device=device)
         self.batch_size = batch_size
-        self.device = device
         self.generator = generator
         self.padding_id = padding_id
         self.sort_by = self.lengths if sort_by is None else torch.tensor(sort_by)
@@ -74,32 +86,89 @@ class Batches:
         return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self):
+        import torch
+
         if self.generator is None:
-            order = torch.argsort(self.sort_by, stable=True)
+            order = self.sort_by.argsort(stable=True)
             turns = range(len(self))
         else:
             count = len(self.lengths)
             if self.weights is None:
                 mixed = torch.randperm(count, generator=self.generator)
             else:
-                mixed = torch.multinomial(self.weights, count, True, generator=self.generator)
-            order = mixed[torch.argsort(self.sort_by[mixed], stable=True)]
+                mixed = self.weights.multinomial(count, True, generator=self.generator)
+            order = mixed[self.sort_by[mixed].argsort(stable=True)]
             turns = torch.randperm(len(self), generator=self.generator).tolist()
         batches = order.split(self.batch_size)
+        batches_there = order.to(self.words.device).split(self.batch_size)
         for turn in turns:
-            yield self.batch(batches[turn])
+            yield self._batch(batches[turn], batches_there[turn])
 
-    def batch(self, rows):
-        """Return (tokens, lengths, labels, rows) of the texts at `rows`, (batch,) int64."""
+    def _batch(self, rows, rows_there):
+        """Return (tokens, lengths, labels, rows), given (batch,) `rows` here and on the device."""
         lengths = self.lengths[rows]
-        positions = torch.arange(int(lengths.max()))
-        places = self.starts[rows, None] + positions
-        padded = positions >= lengths[:, None]
-        labels = None if self.labels is None else self.labels[rows.to(self.device)]
-        if not padded.any():
-            return self.words[places.to(self.device)], None, labels, rows
-        tokens = self.words[places.masked_fill(padded, 0).to(self.device)]
-        return tokens.masked_fill(padded.to(self.device), self.padding_id), lengths, labels, rows
+        longest = int(lengths.max())
+        positions = self.positions[:longest]
+        places = self.starts[rows_there, None] + positions
+        labels = None if self.labels is None else self.labels[rows_there]
+        if int(lengths.min()) == longest:
+            return self.words[places], None, labels, rows
+        padded = positions >= self.lengths_there[rows_there, None]
+        tokens = self.words[places.masked_fill(padded, 0)]
+        return tokens.masked_fill(padded, self.padding_id), lengths, labels, rows
+
+
+def share(batch, index, count):
+    """Return what one of several processes computes of a batch, and which share of it that is.
+
+    A process for which no text is left gets the first one, and a share of 0: all processes take
+    as many steps.
+
+    Args:
+        batch: what Batches yields.
+        index, count: which process, of how many.
+    """
+    rows = batch[-1]
+    own = len(rows[index::count])
+    part = slice(index, None, count) if own else slice(1)
+    return [None if column is None else column[part] for column in batch], own / len(rows)
+
+
+def encode(tokenizer, texts):
+    """Return the words of all texts, one after the other, and how many each text has.
+
+    Args:
+        tokenizer: tokenizers.Tokenizer.
+        texts: list of str. One without a known character counts as one unknown word.
+
+    Returns:
+        (words,) int64 ids, (texts,) int64 lengths, both NumPy's.
+    """
+    if len(texts) < MANY:
+        ids = [encoding.ids or [UNKNOWN_ID] for encoding in tokenizer.encode_batch_fast(texts)]
+        return flatten(ids)
+    if len(texts) < VERY_MANY:
+        return Encoder(tokenizer)(texts)
+
+    def compute():
+        return dict(zip(("words", "lengths"), Encoder(tokenizer)(texts), strict=True))
+
+    arrays = cached(["words", tokenizer.to_str(), *texts], compute)
+    return arrays["words"], arrays["lengths"]
+
+
+def make_tokenizer(texts, min_frequency, max_length):
+    """Return `text.train_tokenizer` of the same arguments, kept if there are very many texts."""
+    if len(texts) < VERY_MANY:
+        return train_tokenizer(texts, min_frequency, max_length)
+
+    def compute():
+        tokenizer = train_tokenizer(texts, min_frequency, max_length)
+        return {"json": np.frombuffer(tokenizer.to_str().encode(), dtype=np.uint8)}
+
+    rules = train_tokenizer([], min_frequency, max_length).to_str()
+    arrays = cached(["tokenizer", rules, str(min_frequency), *texts], compute)
+    return Tokenizer.from_str(arrays["json"].tobytes().decode())
 
 
 @dataclass

@@ -38,7 +38,7 @@ def points():
     for model in published["models"]:
         if "bytes" in model:
             yield "published", model["name"].split(",")[0], model["bytes"] / 1e6, model["macro_f1"]
-    benchmark = RESULTS / "benchmark.json"
+    benchmark = RESULTS / "benchmark" / "inference.json"
     if benchmark.exists():
         for row in json.loads(benchmark.read_text("utf-8"))["runs"][0]["rows"]:
             if "quantised_bytes" in row:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import statistics
 from pathlib import Path
@@ -367,6 +368,13 @@ def compressed_table(result):
 
 
 def benchmark_tables(result):
+    """The tables of any result of benchmark.py."""
+    if "memory" in result:
+        return files_tables(result)
+    return training_tables(result) if "loops" in result else inference_tables(result)
+
+
+def inference_tables(result):
     """One table a thread count, of what benchmark.py timed; ratios are for batches of 32."""
     low, middle, high = result["words"]
     texts = [
@@ -430,3 +438,51 @@ def files_tables(result):
         headers = ["Ray's workers", "rows / s at work", "× one", "seconds with Ray's start"]
         texts.append(markdown(rows, headers, numbers_from=0))
     return "\n\n".join(texts)
+
+
+def training_tables(result):
+    """What benchmark.py --train timed: the loops side by side, and how train.py scales."""
+    rates, times = {}, {}
+    for loop in result["loops"]:
+        seconds = [second for run in loop["runs"] for second in run["epochs"]]
+        rates[loop["name"]] = loop["rows"] / statistics.median(seconds)
+        # A run that never got there took longer than any that did.
+        reached = [run["seconds"] or math.inf for run in loop["runs"]]
+        times[loop["name"]] = statistics.median(reached)
+    rows = []
+    for loop in result["loops"]:
+        name, runs = loop["name"], loop["runs"]
+        got_there = math.isfinite(times[name])
+        ratio = times["reference"] / times[name] if got_there else math.nan
+        rows.append(
+            [
+                name,
+                f"{rates[name]:,.0f}",
+                f"{rates[name] / rates['reference']:.1f}",
+                f"{times[name]:.1f}" if got_there else "not reached",
+                f"{ratio:.1f}" if math.isfinite(ratio) else "–",
+                " ".join(f"{run['macro_f1']:.3f}" for run in runs),
+            ]
+        )
+    headers = ["", "tweets / s", "× reference", f"s to {result['target']}", "× reference"]
+    scaling = [
+        [
+            f"{row['rows']:,}",
+            f"{row['seconds']:.1f}",
+            f"{row['rows'] / row['seconds']:,.0f}",
+            f"{row['process_seconds']:.1f}",
+            f"{row['peak_bytes'] / 1e6:,.0f} MB",
+        ]
+        for row in result["scaling"]
+    ]
+    title = f"{data_title(result['data'])}; {result['hardware']}"
+    return "\n\n".join(
+        [
+            f"{title}; medians over {len(result['loops'][0]['runs'])} seeds, epochs with their "
+            f"validation, seconds to a validation macro-F1 of {result['target']}. A GPU was not "
+            "measured: none was at hand.",
+            markdown(rows, [*headers, "best macro-F1 by seed"]),
+            "One epoch of train.py on texts drawn with replacement, in a process of its own:",
+            markdown(scaling, ["rows", "s / epoch", "tweets / s", "s in all", "peak memory"]),
+        ]
+    )

@@ -1,27 +1,24 @@
 """What the LSTM takes from other models: their answers, also on unlabelled text; word vectors."""
 
-import hashlib
 import json
 import random
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from data import Batches, load_texts
-from errors import InputError, replacing
+from cache import cached
+from data import HELD_OUT, Batches, load_texts
+from errors import InputError
 from hub import hub_answers
 from metrics import predict
 from model import load_checkpoint
 from text import normalise
 from transformer import Transformer, load_transformer, match_outputs, transformer_batches
-
-CACHE = Path(__file__).parent / ".cache"
-HELD_OUT = 5_000  # unlabelled texts that no run trains on, to measure on
 
 
 def load_teacher(name, classes):
@@ -99,17 +96,28 @@ def _cached_logits(name, texts, classes, device):
 
 def _cached(model, texts, compute):
     """Return the tensor that `compute()` returns, kept for the next time with `model` and texts."""
-    digest = hashlib.sha256()
-    for weights in model.state_dict().values():
-        digest.update(weights.numpy().tobytes())
-    for text in texts:
-        digest.update(text.encode() + b"\0")
-    path = CACHE / f"{digest.hexdigest()[:32]}.safetensors"
-    if not path.exists():
-        tensor = compute()
-        with replacing(path) as temporary:
-            save_file({"tensor": tensor}, temporary)
-    return load_file(path)["tensor"]
+    weights = (weights.numpy().tobytes() for weights in model.state_dict().values())
+    arrays = cached(chain(weights, texts), lambda: {"tensor": compute().numpy()})
+    return torch.from_numpy(arrays["tensor"])
+
+
+def distance_to_teacher(logits, teacher, temperature):
+    """Kullback-Leibler divergence of softened answers (Hinton et al. 2015).
+
+    The square of the temperature makes up for the smaller gradients of softer answers, so that
+    the distance weighs the same beside the cross-entropy at any temperature.
+
+    Args:
+        logits, teacher: (batch, classes).
+        temperature: float, what both are divided by.
+
+    Returns:
+        () mean over the batch.
+    """
+    student = (logits / temperature).log_softmax(dim=1)
+    target = (teacher / temperature).log_softmax(dim=1)
+    distance = torch.nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
+    return temperature**2 * distance
 
 
 def unlabelled_texts(sources, column="text", exclude=()):

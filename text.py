@@ -113,10 +113,10 @@ class Encoder:
         """
         if not self.has_our_rules:
             encodings = self.tokenizer.encode_batch_fast(texts)
-            return _flat([encoding.ids or [UNKNOWN_ID] for encoding in encodings])
+            return flatten([encoding.ids or [UNKNOWN_ID] for encoding in encodings])
         find = self.known.__getitem__
         encoded = [list(map(find, text.lower().split())) for text in texts]
-        words, lengths = _flat(encoded)
+        words, lengths = flatten(encoded)
         # All at once, since to look at every text would take as long as what is above.
         unusual = np.searchsorted(lengths.cumsum(), np.flatnonzero(words < 0), side="right")
         wrong = np.flatnonzero((lengths == 0) | (lengths > self.max_length))
@@ -126,7 +126,7 @@ class Encoder:
             rows = range(len(texts)) if separated else {*unusual.tolist(), *wrong.tolist()}
             for row in rows:
                 encoded[row] = self._encode_unusual(texts[row], encoded[row])
-            words, lengths = _flat(encoded)
+            words, lengths = flatten(encoded)
         return words, lengths
 
     def _encode_unusual(self, text, ids):
@@ -137,7 +137,8 @@ class Encoder:
         return ids[: self.max_length] or [UNKNOWN_ID]
 
 
-def _flat(encoded):
+def flatten(encoded):
+    """Return a list of lists of ids as one (words,) array, and the lists' (texts,) lengths."""
     lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
     words = np.fromiter(chain.from_iterable(encoded), dtype=np.int64, count=lengths.sum())
     return words, lengths

@@ -11,18 +11,25 @@ import copy
 import json
 import math
 import shutil
+import signal
 import statistics
 import sys
 import time
 from pathlib import Path
 
+from arguments import NOT_SAVED, parse_arguments, run_folders
+from errors import InputError, one_line_errors
+
+if __name__ == "__main__":  # before PyTorch is imported, so that --help answers at once
+    with one_line_errors():
+        ARGUMENTS = parse_arguments(__doc__)
+
 import torch
+from accelerate import Accelerator, PartialState
 from torch import nn
 from tqdm import tqdm
 
-from arguments import NOT_SAVED, parse_arguments, run_folders
-from data import Batches, load_corpus
-from errors import InputError, one_line_errors
+from data import Batches, load_corpus, make_tokenizer, share
 from history import (
     COLUMNS,
     STATE,
@@ -36,8 +43,8 @@ from history import (
 )
 from metrics import SCORES, fit_temperature, hardware, predict, quality
 from model import EmotionLSTM, load_checkpoint, model_card, save_checkpoint
-from teachers import teacher_logits, unlabelled_texts, word_vectors
-from text import PADDING_ID, UNKNOWN_ID, train_tokenizer
+from teachers import distance_to_teacher, teacher_logits, unlabelled_texts, word_vectors
+from text import PADDING_ID, UNKNOWN_ID
 
 RUN_FILES = (STATE, "model.safetensors", "history.csv", "curves.png")
 IGNORED = -100  # label of a text that has none, for the loss to pass over
@@ -90,25 +97,6 @@ def balance(labels, classes, how):
     )
 
 
-def distance_to_teacher(logits, teacher, temperature):
-    """Kullback-Leibler divergence of softened answers (Hinton et al. 2015).
-
-    The square of the temperature makes up for the smaller gradients of softer answers, so that
-    the distance weighs the same beside the cross-entropy at any temperature.
-
-    Args:
-        logits, teacher: (batch, classes).
-        temperature: float, what both are divided by.
-
-    Returns:
-        () mean over the batch.
-    """
-    student = (logits / temperature).log_softmax(dim=1)
-    target = (teacher / temperature).log_softmax(dim=1)
-    distance = nn.functional.kl_div(student, target, reduction="batchmean", log_target=True)
-    return temperature**2 * distance
-
-
 def train(args, after_epoch=None):
     """Train one model in `args.output`.
 
@@ -119,11 +107,14 @@ def train(args, after_epoch=None):
     Returns:
         the history's row of the best epoch.
     """
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    elif device == "cuda" and not torch.cuda.is_available():
+    on_cpu = args.device == "cpu" or not torch.cuda.is_available()
+    if on_cpu and args.device == "cuda":
         raise InputError("--device cuda: PyTorch sees no GPU")
+    if on_cpu and args.amp == "fp16":
+        raise InputError("--amp fp16: it needs a GPU")
+    accelerator = Accelerator(cpu=on_cpu, mixed_precision=args.amp)
+    device, is_main = accelerator.device, accelerator.is_main_process
+    index, processes = accelerator.process_index, accelerator.num_processes
 
     # Data
     corpus = load_corpus(args, splits=("train", "validation"))
@@ -135,12 +126,13 @@ def train(args, after_epoch=None):
     if args.teacher:
         # Apart, since each is kept for the runs that have it in common.
         parts = [part for part in (labelled.texts, more) if part]
-        answers = [teacher_logits(args.teacher, part, corpus.classes, device) for part in parts]
+        with accelerator.main_process_first():
+            answers = [teacher_logits(args.teacher, part, corpus.classes, device) for part in parts]
         teacher = torch.cat(answers).to(device)
         names = [Path(name).name if Path(name).exists() else name for name in args.teacher]
         origin = {**origin, "teachers": names, "unlabelled": len(more)}
     texts, labels = labelled.texts + more, labelled.labels + [IGNORED] * len(more)
-    tokenizer = train_tokenizer(texts, args.min_frequency, args.max_length)
+    tokenizer = make_tokenizer(texts, args.min_frequency, args.max_length)
     class_weights, row_weights, bonus = balance(labels, len(corpus.classes), args.balance)
     generator = torch.Generator().manual_seed(args.seed)
     shape = {"batch_size": args.batch_size, "device": device}
@@ -173,7 +165,9 @@ def train(args, after_epoch=None):
         vectors[PADDING_ID] = 0
         model.embedding.load_state_dict({"weight": vectors})
     model.to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=args.lr, weight_decay=args.weight_decay, fused=True
+    )
     criterion = nn.CrossEntropyLoss(
         class_weights,
         ignore_index=IGNORED,
@@ -183,6 +177,8 @@ def train(args, after_epoch=None):
     # An average of the weights over the last few hundred steps generalises better than the
     # weights of any one step (Polyak and Juditsky 1992).
     average = copy.deepcopy(model) if args.ema else model
+    # The same weights, in the number format of --amp and with the gradients of all processes.
+    network, optimizer = accelerator.prepare(model, optimizer)
 
     modules = {"model": model} | ({"average": average} if args.ema else {})
     arguments = {key: value for key, value in vars(args).items() if key not in NOT_SAVED}
@@ -194,59 +190,65 @@ def train(args, after_epoch=None):
         restore_state(tensors, modules, optimizer, generator)
         history = json.loads(metadata["history"])
 
-    def save():
+    def save():  # what the main process knows is what any number of processes goes on with
         save_state(args.output, arguments, origin, history, modules, optimizer, generator)
 
-    if args.overwrite:  # not before all that can go wrong with the new run's flags and data has
+    if args.overwrite and is_main:  # not before all that can go wrong with flags and data has
         for name in RUN_FILES:
             (args.output / name).unlink(missing_ok=True)
-    if not history:
+    if is_main and not history:
         save()  # so that a run killed in its first epoch can be resumed too
     writer = None
-    if args.tensorboard:
+    if is_main and args.tensorboard:
         from torch.utils.tensorboard import SummaryWriter
 
         writer = SummaryWriter(args.output)
 
-    print(
-        f"Training an LSTM of {model.parameter_count:,} parameters "
-        f"({args.embedding_size}/{args.hidden_size}/{args.layers}, {tokenizer.get_vocab_size():,} "
-        f"words) on {corpus.name}: {len(labelled.texts):,} texts"
-        f"{f' and {len(more):,} unlabelled' if more else ''}, "
-        f"validated on {len(validation.texts):,}; {hardware(device)}; seed {args.seed}"
-    )
-    print(header())
+    if is_main:
+        print(
+            f"Training an LSTM of {model.parameter_count:,} parameters ({args.embedding_size}/"
+            f"{args.hidden_size}/{args.layers}, {tokenizer.get_vocab_size():,} words) on "
+            f"{corpus.name}: {len(labelled.texts):,} texts"
+            f"{f' and {len(more):,} unlabelled' if more else ''}, "
+            f"validated on {len(validation.texts):,}; {hardware(device.type)}"
+            f"{f', {processes} processes' if processes > 1 else ''}; seed {args.seed}\n{header()}"
+        )
 
     steps = args.epochs * len(batches)
     first = len(history)
-    bar = tqdm(total=steps, initial=first * len(batches), disable=None, unit="step", leave=False)
+    shown = {"disable": None if is_main else True, "unit": "step", "leave": False}
+    bar = tqdm(total=steps, initial=first * len(batches), **shown)
     best = max(history, key=lambda row: row["macro_f1"], default=None)
     try:
         for epoch in range(first + 1, args.epochs + 1):
             start = time.perf_counter()
+            if not is_main:  # dropout of its own, which a resumed run repeats
+                torch.manual_seed(hash((args.seed, epoch, index)))
             model.train()
             total = torch.zeros((), device=device)
             step = (epoch - 1) * len(batches)
-            for tokens, lengths, labels, rows in batches:
+            for batch in batches:
                 for parameters in optimizer.param_groups:
                     parameters["lr"] = learning_rate(step, steps, args)
-                logits = model(tokens, lengths)
+                (tokens, lengths, labels, rows), weight = share(batch, index, processes)
+                logits = network(tokens, lengths)
                 loss = criterion(logits + bonus, labels) / len(labels)
                 if args.teacher:
-                    distance = distance_to_teacher(
-                        logits, teacher[rows.to(device)], args.temperature
-                    )
+                    there = rows.to(device, non_blocking=True)
+                    distance = distance_to_teacher(logits, teacher[there], args.temperature)
                     loss += args.distillation_weight * (distance - loss)
                 optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(model.parameters(), args.clip)
+                accelerator.backward(loss * weight * processes)  # which are averaged
+                accelerator.clip_grad_norm_(model.parameters(), args.clip)
                 optimizer.step()
                 step += 1
                 if args.ema:
                     update_average(average, model, min(args.ema, step / (step + 9)))
-                total += loss.detach() * len(labels)
+                total += loss.detach() * weight * len(batch[-1])
                 bar.update()
 
+            total = accelerator.reduce(total, "sum")
+            # Each process labels all rows, which takes no longer than to share them out.
             logits = predict(average.eval(), validation_batches)
             if not (total.isfinite() and logits.isfinite().all()):
                 kept = f"epoch {best['epoch']} is kept in {args.output}" if best else "none is kept"
@@ -263,21 +265,25 @@ def train(args, after_epoch=None):
             is_best = best is None or row["macro_f1"] > best["macro_f1"]
             if is_best:
                 best = row
-                card = model_card(average, args.output, row)
-                save_checkpoint(args.output, average, tokenizer, card)
-            # The history first: a run killed in between repeats the epoch and its line.
-            write_history(history, args.output / "history.csv")
-            save()
+            if is_main:
+                if is_best:
+                    card = model_card(average, args.output, row)
+                    save_checkpoint(args.output, average, tokenizer, card)
+                # The history first: a run killed in between repeats the epoch and its line.
+                write_history(history, args.output / "history.csv")
+                save()
+                bar.write(line(row, is_best), file=sys.stdout)
             if writer:
                 for name in COLUMNS:
                     writer.add_scalar(name, row[name], epoch)
-            bar.write(line(row, is_best), file=sys.stdout)
             if after_epoch:
                 after_epoch(row)
     finally:
         bar.close()
-        if best:
+        if best and is_main:
             plot_history(history, best, args.output / "curves.png")
+    if not is_main:
+        return best
     # How sure the model may be, learnt on texts that it was not trained on.
     model, tokenizer = load_checkpoint(args.output)
     model.temperature.fill_(1)
@@ -292,9 +298,14 @@ def train(args, after_epoch=None):
     return best
 
 
-def main():
-    args = parse_arguments(__doc__)
+def stop(*_):
+    """End the run as Ctrl-C does: what launchers and clusters ask for with SIGTERM."""
+    raise KeyboardInterrupt
+
+
+def main(args):
     sys.stdout.reconfigure(line_buffering=True)  # a line an epoch, also through a pipe
+    signal.signal(signal.SIGTERM, stop)
     folders = run_folders(args)
     for folder in {args.output, *folders.values()}:
         if list(folder.glob("[!.]*")) and not args.resume and not args.overwrite:
@@ -306,18 +317,22 @@ def main():
     for seed, folder in folders.items():
         resume = args.resume and (folder / STATE).exists()
         run = {**vars(args), "seed": seed, "output": folder, "resume": resume}
+        seeds = f" --seeds {' '.join(map(str, folders))}" if len(folders) > 1 else ""
+        go_on = f"go on with: python train.py --resume{seeds} --output {args.output}"
         try:
             best[seed] = train(argparse.Namespace(**run))
         except KeyboardInterrupt:
             kept = (folder / "model.safetensors").exists()
-            seeds = f" --seeds {' '.join(map(str, folders))}" if len(folders) > 1 else ""
-            print(
-                f"interrupted: {f'the best so far is in {folder}; ' if kept else ''}"
-                f"go on with: python train.py --resume{seeds} --output {args.output}",
-                file=sys.stderr,
-            )
+            if PartialState().process_index < 2:  # the first may be the one that was killed
+                best_so_far = f"the best so far is in {folder}; " if kept else ""
+                print(f"interrupted: {best_so_far}{go_on}", file=sys.stderr)
             sys.exit(130)
-    if len(folders) > 1:
+        except RuntimeError as error:
+            # What is left of several processes when one is gone; any other is a bug.
+            if not isinstance(error, torch.distributed.DistError) and "gloo" not in str(error):
+                raise
+            raise InputError(f"another process is gone: {error}; {go_on}") from None
+    if len(folders) > 1 and PartialState().is_main_process:
         for name in ("macro_f1", "accuracy"):
             values = [row[name] for row in best.values()]
             print(
@@ -331,8 +346,9 @@ def main():
             shutil.copy(folders[seed] / name, args.output)
         (args.output / STATE).unlink(missing_ok=True)  # of a single run that was here before
         print(f"seed {seed} is the best on validation: copied to {args.output}")
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":
     with one_line_errors():
-        main()
+        main(ARGUMENTS)

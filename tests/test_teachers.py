@@ -16,16 +16,16 @@ from data import Batches, load_corpus, load_texts
 from errors import InputError
 from metrics import predict
 from model import load_checkpoint
-from teachers import teacher_logits, unlabelled_texts, word_vectors
+from teachers import distance_to_teacher, teacher_logits, unlabelled_texts, word_vectors
 from text import normalise
-from train import balance, distance_to_teacher
+from train import balance
 
 CLASSES = sorted(WORDS)
 
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(teachers, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr("cache.CACHE", tmp_path / "cache")
     return tmp_path / "cache"
 
 

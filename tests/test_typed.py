@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import teachers
 from test_raw import retype
 from text import normalise
 
@@ -17,7 +16,7 @@ WORDS = st.lists(st.text(ascii_lowercase, min_size=1, max_size=9), min_size=1, m
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(teachers, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr("cache.CACHE", tmp_path / "cache")
 
 
 @given(WORDS, st.integers(0, 1000))
