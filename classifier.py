@@ -16,6 +16,9 @@ from text import PADDING_ID, Encoder
 
 BACKENDS, DEVICES = ("auto", "torch", "onnx"), ("auto", "cpu", "cuda")
 PRECISIONS = ("fp32", "fp16", "bf16")
+MAX_CHARACTERS = (
+    10_000  # of a text that are read, so that a pasted book takes no longer than a page
+)
 
 
 class Classifier:
@@ -38,7 +41,9 @@ class Classifier:
         """Return (list of str, the most probable class of each text; probabilities).
 
         Args:
-            texts: list of str, as people type them.
+            texts: list of str, as people type them. Of a text that is longer, MAX_CHARACTERS are
+                read, and of these the words up to the tokenizer's limit, 128 unless it was trained
+                with another.
 
         Returns:
             labels, and (texts, classes) float32 probabilities in the order of `classes`.
@@ -48,6 +53,8 @@ class Classifier:
 
     def probabilities(self, texts):
         """Return (texts, classes) float32, see `__call__`."""
+        # Half a surrogate pair, which JSON can hold and UTF-8 cannot, is no letter either.
+        texts = [text[:MAX_CHARACTERS].encode(errors="replace").decode() for text in texts]
         words, lengths = self.encode(texts)
         starts = lengths.cumsum() - lengths
         logits = np.empty((len(texts), len(self.classes)), dtype=np.float32)

@@ -5,6 +5,7 @@ Imports no PyTorch, so that labelling a text need not wait for it.
 
 import sys
 from itertools import chain
+from threading import Lock
 from unicodedata import normalize
 
 import numpy as np
@@ -150,6 +151,7 @@ class _KnownWords(dict):
         self.tokenizer = tokenizer
         self.parts = []
         self.limit = len(self) + 100_000  # of memory
+        self.lock = Lock()  # threads may encode at once
 
     def __missing__(self, word):
         # The tokenizer takes its own names for what they name, and joins an accent to what is
@@ -161,8 +163,9 @@ class _KnownWords(dict):
         if len(ids) == 1:
             number = ids[0]
         elif len(self) < self.limit and len(word) < 64:
-            self.parts.append(ids)
-            number = ~(len(self.parts) - 1)
+            with self.lock:
+                self.parts.append(ids)
+                number = ~(len(self.parts) - 1)
         else:
             return WHOLE
         if len(self) < self.limit and len(word) < 64:
