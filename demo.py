@@ -9,11 +9,11 @@ stays in memory, and files are deleted after an hour, or when the page is stoppe
 """
 
 import argparse
+import json
 import os
 import socket
 import statistics
 import time
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +21,14 @@ import gradio as gr
 import numpy as np
 
 from attribution import word_attributions
+from cards import bars_card, models_card, note, note_card, words_card
 from checkpoint import ONNX, SHIPPED, WEIGHTS, find_checkpoint, read_config, read_weights
-from classifier import Classifier, load_classifier
+from classifier import MAX_CHARACTERS, Classifier, load_classifier
 from engine import OnnxModel, to_onnx
 from errors import InputError, one_line_errors
 from labelling import label_file
 
-CHARACTERS = 10_000  # in a text
+FILE_TYPES = [".csv", ".tsv", ".jsonl", ".txt"]  # none that could be larger than it looks
 FILE_MEGABYTES = 5
 WAITING = 200  # requests in the queue, each worked off in some 50 ms
 RUNS = 5  # of each model on a text, whose median time is shown
@@ -87,21 +88,22 @@ def load_models(checkpoint, tiny):
 
     A thread each: a tweet is too short to share out, and other visitors are waiting.
     """
+    models = []
+    for name in (checkpoint, tiny):
+        folder = find_checkpoint(name, wanted=(ONNX, WEIGHTS))
+        classify = load_classifier(folder, threads=1)
+        file = folder / (ONNX if (folder / ONNX).exists() else WEIGHTS)
+        row = f"{Path(name).absolute().name}, {classify.model.precision}"
+        models.append(Model(row, classify, file.stat().st_size / 1e6))
+
     folder = find_checkpoint(checkpoint)
     config = read_config(folder)
-    plain = load_classifier(folder, threads=1)
     graph = to_onnx(config, read_weights(folder / WEIGHTS), int8=True).SerializeToString()
     engine = OnnxModel(graph, config["classes"], threads=1)
-    rounded = Classifier(engine, plain.encode.tokenizer, config["classes"])
-    models = [
-        Model(f"{folder.name}, fp32", plain, (folder / WEIGHTS).stat().st_size / 1e6),
-        Model(f"{folder.name}, int8", rounded, len(graph) / 1e6),
-    ]
-    folder = find_checkpoint(tiny, wanted=(ONNX, WEIGHTS))
-    file = folder / (ONNX if (folder / ONNX).exists() else WEIGHTS)
-    small = load_classifier(folder, threads=1)
-    name = f"{folder.name}, {small.model.precision}"
-    return [*models, Model(name, small, file.stat().st_size / 1e6)]
+    classify = Classifier(engine, models[0].classify.encode.tokenizer, config["classes"])
+    row = f"{Path(checkpoint).absolute().name}, int8"
+    models.insert(1, Model(row, classify, len(graph) / 1e6))
+    return models
 
 
 def timed(classify, text):
@@ -114,80 +116,20 @@ def timed(classify, text):
     return probabilities, 1000 * statistics.median(seconds)
 
 
-def percent(share):
-    return f"{100 * share:.1f} %"
-
-
-def bars_html(classes, probabilities):
-    """A bar a class, the longest marked. All text is escaped, here and below."""
-    rows = []
-    for name, share in zip(classes, probabilities, strict=True):
-        best = " best" if share and share == max(probabilities) else ""
-        fill = f'<span class="fill" style="width:{100 * share:.2f}%"></span>'
-        rows.append(
-            f'<div class="bar{best}"><span class="name">{escape(name)}</span>'
-            f'<span class="track">{fill}</span><span class="share">{percent(share)}</span></div>'
-        )
-    return f'<div class="card">{"".join(rows)}</div>'
-
-
-def words_html(text, shares, answer):
-    """The text as typed; under each word that counts, by how many points it moved the answer."""
-    parts, done = [], 0
-    for start, end, share in shares:
-        parts.append(escape(text[done:start]))
-        word, points = escape(text[start:end]), round(100 * share)
-        if abs(points) < 2:
-            parts.append(word)
-        else:
-            side = "for" if points > 0 else "against"
-            strength = min(1, 0.15 + abs(share))
-            number = f"{points:+d}".replace("-", "\N{MINUS SIGN}")
-            parts.append(
-                f'<span class="{side}" style="--strength:{strength:.2f}">{word}'
-                f"<small>{number}</small></span>"
-            )
-        done = end
-    parts.append(escape(text[done:]))
-    return (
-        f'<div class="card words"><p class="text">{"".join(parts)}</p><p class="legend">'
-        f"Points of probability that a word gave to <b>{escape(answer)}</b> "
-        f'(<span class="for">+</span>) or took from it (<span class="against">−</span>)</p></div>'
-    )
-
-
-def note_html(sentence):
-    return f'<div class="card words"><p class="note">{escape(sentence)}</p></div>'
-
-
-def models_html(models, answers=None):
-    """A row a model; `answers`: list of (probabilities, milliseconds), None if there are none."""
-    rows = []
-    for model, answer in zip(models, answers or [None] * len(models), strict=True):
-        cells = [escape(model.name), "–", "–", "–", f"{model.megabytes:.2f} MB"]
-        if answer:
-            probabilities, milliseconds = answer
-            best = probabilities.argmax()
-            cells[1] = escape(model.classify.classes[best])
-            cells[2:4] = percent(probabilities[best]), f"{milliseconds:.2f} ms"
-        rows.append("<tr><td>" + "</td><td>".join(cells) + "</td></tr>")
-    head = "<th>model</th><th>answer</th><th>probability</th><th>time</th><th>weights</th>"
-    return f'<div class="card"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
-
-
 def make_answer(models):
     """Return the function of a text that makes the right half of the page."""
     classify = models[0].classify
 
     def nothing(sentence):
         zeros = np.zeros(len(classify.classes))
-        return bars_html(classify.classes, zeros), note_html(sentence), models_html(models)
+        return bars_card(classify.classes, zeros), note_card(sentence), models_card(models)
 
     def answer(text):
-        if len(text) > CHARACTERS:
+        text = text.encode(errors="replace").decode()  # as the classifier does: half an emoji
+        if len(text) > MAX_CHARACTERS:
             return nothing(
-                f"This text has {len(text):,} characters; at most {CHARACTERS:,} are read. "
-                "To label a long list of texts, upload it as a file."
+                f"This text has {len(text):,} characters, the limit is {MAX_CHARACTERS:,}. "
+                "Many texts can be labelled as a file."
             )
         if not text.strip():
             return nothing("Type a text, or click an example.")
@@ -200,9 +142,9 @@ def make_answer(models):
         probabilities = answers[0][0]
         best = classify.classes[probabilities.argmax()]
         return (
-            bars_html(classify.classes, probabilities),
-            words_html(text, shares, best),
-            models_html(models, answers),
+            bars_card(classify.classes, probabilities),
+            words_card(text, shares, best),
+            models_card(models, answers),
         )
 
     return answer
@@ -212,43 +154,42 @@ def make_label(classify):
     """Return the function of an uploaded file that makes the labelled one."""
 
     def label(upload, column):
+        if upload is None:
+            return "", gr.DownloadButton(visible=False)
         source = Path(upload)
         # Beside the upload, where Gradio deletes both.
-        target = source.with_name(f"{source.stem}-labelled{source.suffix}")
-        if source.suffix == ".txt":
-            target = target.with_suffix(".csv")
+        kind = ".csv" if source.suffix.lower() == ".txt" else source.suffix
+        target = source.with_name(f"{source.stem}-labelled{kind}")
         try:
             done = label_file(
-                classify, source, target, text_column=column, overwrite=True, workers=1
+                classify,
+                source,
+                target,
+                text_column=column,
+                prefix="predicted_",  # the file may well have labels already
+                overwrite=True,
+                workers=1,
             )
         except (InputError, OSError) as error:
             sentence = str(error).replace(f"{source.parent}{os.sep}", "")
-            return file_note(f"Not labelled. {sentence}"), gr.DownloadButton(visible=False)
-        sentence = f"{done.rows:,} rows labelled in {done.seconds:.1f} s"
+            return note(f"Not labelled. {sentence}"), gr.DownloadButton(visible=False)
+        sentence = f"{done.rows - done.unlabelled:,} texts labelled in {done.seconds:.1f} s."
         if done.unlabelled:
-            sentence += f", but for {done.unlabelled:,} without text"
-        return file_note(sentence + "."), gr.DownloadButton(
-            f"Download {target.name}", value=target, visible=True
-        )
+            sentence += f" Rows without text: {done.unlabelled:,}."
+        button = gr.DownloadButton(f"Download {target.name}", value=target, visible=True)
+        return note(sentence), button
 
     return label
 
 
-def file_note(sentence):
-    return f'<p class="note">{escape(sentence)}</p>'
-
-
 def make_page(models):
     """Lay the page out, and say what calls what."""
-    plain = models[0].classify
-    # Files are labelled beside typing, and an encoder is not made for two threads.
-    for_files = Classifier(plain.model, plain.encode.tokenizer, plain.classes)
-
+    classify = models[0].classify
     with gr.Blocks(
         title="Emotions", analytics_enabled=False, delete_cache=(60, KEEP_SECONDS)
     ) as page:
         gr.HTML(
-            f"<h1>Emotions</h1><p>Which of {len(plain.classes)} emotions is in a tweet? "
+            f"<h1>Emotions</h1><p>Which of {len(classify.classes)} emotions is in a tweet? "
             "Small LSTMs answer as you type, on this machine's CPU.</p>",
             elem_id="head",
             apply_default_css=False,
@@ -269,15 +210,15 @@ def make_page(models):
                     with gr.Row():
                         upload = gr.File(
                             label=f"Or a file, up to {FILE_MEGABYTES} MB, to label it all",
-                            file_types=[".csv", ".tsv", ".jsonl", ".parquet", ".txt"],
+                            file_types=FILE_TYPES,
                             height=110,
                             scale=2,
                             min_width=200,
                             elem_id="upload",
                         )
-                        column = gr.Textbox("text", label="Its column of texts", min_width=140)
+                        column = gr.Textbox("text", label="Text column", min_width=140)
                     status = gr.HTML(elem_id="status", apply_default_css=False)
-                    download = gr.DownloadButton(visible=False, variant="primary")
+                    download = gr.DownloadButton(visible=False, variant="primary", size="md")
             with gr.Column(scale=6, min_width=320):
                 bars = gr.HTML(elem_id="bars", apply_default_css=False)
                 words = gr.HTML(elem_id="words", apply_default_css=False)
@@ -294,16 +235,17 @@ def make_page(models):
             api_name="answer",
         )
         for button, example in zip(examples, EXAMPLES, strict=True):
-            button.click(None, None, text, js=f"() => {example!r}", api_visibility="private")
-        upload.upload(
-            make_label(for_files),
+            button.click(
+                None, None, text, js=f"() => {json.dumps(example)}", api_visibility="private"
+            )
+        gr.on(
+            [upload.change, column.change],
+            make_label(classify),
             [upload, column],
             [status, download],
+            trigger_mode="always_last",
             concurrency_limit=1,
             api_name="label",
-        )
-        upload.clear(
-            lambda: ("", gr.DownloadButton(visible=False)), None, [status, download], queue=False
         )
     return page.queue(max_size=WAITING)
 
@@ -321,7 +263,7 @@ def main():
         server_port=args.port,
         share=False,
         quiet=True,
-        max_file_size=FILE_MEGABYTES * 10**6,
+        max_file_size=FILE_MEGABYTES * 2**20,
         theme=THEME,
         css_paths=Path(__file__).with_name("demo.css"),
         footer_links=[],
