@@ -3,7 +3,7 @@
 import numpy as np
 
 WORDS = 128  # beyond these nothing is attributed, which bounds the cost of a long text
-VARIANTS = 512  # of a text that are looked at, or for a long one twice its words
+VARIANTS = 256  # of a text that are looked at, or for a long one twice its words
 SEED = 0  # of the orders: the same text has the same answer
 
 
