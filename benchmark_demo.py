@@ -22,7 +22,6 @@ import httpx
 import numpy as np
 from tqdm import tqdm
 
-from arguments import count
 from errors import InputError, one_line_errors, replacing
 
 ROOT = Path(__file__).parent
@@ -36,18 +35,22 @@ def parse_arguments():
         "--url", default="http://127.0.0.1:7860", help="of the page (default: %(default)s)"
     )
     parser.add_argument(
-        "--visitors", type=count, default=20, help="at the same time (default: %(default)s)"
+        "--visitors", type=int, default=20, help="at the same time (default: %(default)s)"
     )
     parser.add_argument(
-        "--texts", type=count, default=25, help="that each of them types (default: %(default)s)"
+        "--texts", type=int, default=25, help="that each of them types (default: %(default)s)"
     )
     parser.add_argument(
         "--output",
         type=Path,
-        default=ROOT / "results" / "demo.json",
-        help="file of the result (default: results/demo.json)",
+        default=ROOT / "results" / "demo" / "load.json",
+        help="file of the result (default: results/demo/load.json)",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    for flag in ("visitors", "texts"):
+        if getattr(args, flag) < 1:
+            raise InputError(f"--{flag}: must be at least 1")
+    return args
 
 
 def visit(url, texts, bar):
