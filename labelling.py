@@ -25,6 +25,7 @@ import pyarrow as pa
 from errors import InputError
 from formats import FORMATS, WRITABLE, file_format, open_writer, read_chunks
 
+JOURNAL = "probabilities"
 DIGEST_BYTES = 16
 
 
@@ -81,9 +82,9 @@ def label_file(
     """
     start = time.perf_counter()
     source, target = Path(source), Path(target)
-    source_format = source_format or _format_of(source, FORMATS)
-    target_format = target_format or _format_of(target, WRITABLE)
-    _check_target(source, target, overwrite)
+    source_format = _known_format(source_format, source, FORMATS)
+    target_format = _known_format(target_format, target, WRITABLE)
+    check_target(source, target, overwrite)
     names = [prefix + name for name in ("label", "score", *classify.classes)]
     workers = workers or len(os.sched_getaffinity(0))
     rows = unlabelled = 0
@@ -124,22 +125,31 @@ def label_file(
     return Summary(rows, unlabelled, time.perf_counter() - start)
 
 
-def _format_of(path, allowed):
-    kind = file_format(path)
-    if kind not in allowed:
-        raise InputError(
-            f"{path}: its name says no format: .{', .'.join(allowed)}, all but .parquet with or "
-            "without .gz"
-        )
+def _known_format(given, path, known):
+    kind = given or file_format(path)
+    if kind not in known:
+        what = f"'{given}' is none of {', '.join(known)}" if given else f"not .{', .'.join(known)}"
+        raise InputError(f"{path}: {what}")
     return kind
 
 
-def _check_target(source, target, overwrite):
+def check_target(source, target, overwrite):
     """Raise InputError if the target is the source, or exists."""
     if target.exists() and source.exists() and source.samefile(target):
         raise InputError(f"{target}: is the input itself")
+    if target.is_dir():
+        raise InputError(f"{target}: is a folder")
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists: --overwrite replaces it")
+
+
+def is_finished(target):
+    """Whether a file is there, and no killed run that was to replace it."""
+    return target.exists() and not (_folder_beside(target) / JOURNAL).exists()
+
+
+def _folder_beside(target):
+    return target.with_name(f".{target.name}.unfinished")
 
 
 def _check_names(source, rows, names):
@@ -175,16 +185,17 @@ def _answers(names, classes, has_text, probabilities):
 @contextmanager
 def _unfinished(target, resume):
     """Yield a path for the new file, which is renamed to `target` at the end, and its journal."""
-    folder = target.with_name(f".{target.name}.unfinished")
+    folder = _folder_beside(target)
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / target.name
     try:
-        with open(folder / "probabilities", "ab+") as file:
+        with open(folder / JOURNAL, "ab+") as file:
             yield temporary, _Journal(file, target)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        (folder / JOURNAL).unlink()  # first, so that what is finished never looks unfinished
         os.replace(temporary, target)
     except InputError:
         shutil.rmtree(folder)
