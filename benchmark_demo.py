@@ -96,8 +96,9 @@ def main():
         start = time.perf_counter()
         try:
             visits = list(pool.map(visit, [args.url] * len(parts), parts, [bar] * len(parts)))
-        except httpx.HTTPError as error:
-            raise InputError(f"--url {args.url}: {error}; is demo.py running there?") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(f"--url {args.url}: {reason}; is demo.py there, and idle?") from None
         duration = time.perf_counter() - start
     milliseconds = 1000 * np.concatenate(visits)
     result = {

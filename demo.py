@@ -17,8 +17,12 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import gradio as gr
 import numpy as np
+
+try:
+    import gradio as gr
+except ImportError:
+    gr = None
 
 from attribution import word_attributions
 from cards import bars_card, models_card, note, note_card, words_card
@@ -41,14 +45,6 @@ EXAMPLES = {
     "fear": "I'm terrified of tomorrow, my hands are shaking",
     "surprise": "Wow, I did not see that coming, I'm amazed!!",
 }
-THEME = gr.themes.Base(
-    primary_hue="blue",
-    neutral_hue="slate",
-    text_size="lg",
-    radius_size="lg",
-    font=["system-ui", "sans-serif"],  # the visitor's own: no fonts from elsewhere
-    font_mono=["ui-monospace", "monospace"],
-)
 
 
 class Model(NamedTuple):
@@ -79,7 +75,9 @@ def parse_arguments():
         default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         help="address to listen on; 0.0.0.0: reachable from the network (default: %(default)s)",
     )
-    parser.add_argument("--port", type=int, default=7860, help="(default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=7860, help="to listen on (default: %(default)s)"
+    )
     return parser.parse_args()
 
 
@@ -249,6 +247,8 @@ def make_page(models):
 
 def main():
     args = parse_arguments()
+    if gr is None:
+        raise InputError("Gradio is not installed: pip install -r requirements-demo.txt")
     try:
         socket.create_server((args.host, args.port)).close()
     except (OSError, OverflowError) as error:
@@ -261,7 +261,14 @@ def main():
         share=False,
         quiet=True,
         max_file_size=FILE_MEGABYTES * 2**20,
-        theme=THEME,
+        theme=gr.themes.Base(
+            primary_hue="blue",
+            neutral_hue="slate",
+            text_size="lg",
+            radius_size="lg",
+            font=["system-ui", "sans-serif"],  # the visitor's own: no fonts from elsewhere
+            font_mono=["ui-monospace", "monospace"],
+        ),
         css_paths=Path(__file__).with_name("demo.css"),
         footer_links=[],
         run_history=False,

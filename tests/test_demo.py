@@ -94,6 +94,7 @@ def wait_for(url):
 def browser():
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        sync_api.expect.set_options(timeout=20_000)  # milliseconds, of a busy machine
         yield browser
         browser.close()
 
@@ -333,6 +334,11 @@ def test_a_port_that_is_taken(fails):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"--port {port}" in fails("demo.py", "--port", port)
+
+
+def test_without_gradio(fails, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert "requirements-demo.txt" in fails("demo.py")
 
 
 def test_a_checkpoint_that_is_not_there(fails):
