@@ -39,7 +39,7 @@ PRESETS = {
     # For compress.py to make a third of a megabyte of, and to label 100,000 texts a second with.
     "tiny": {
         "embedding_size": 32,
-        "hidden_size": 24,
+        "hidden_size": 32,
         "layers": 1,
         "directions": 1,
         "pooling": "last",
@@ -187,7 +187,8 @@ def parse_arguments(description, arguments=None):
     teaching.add_argument(
         "--embeddings",
         metavar="SOURCE",
-        help="word vectors to start from: a text file as GloVe's or fastText's, or a transformer",
+        help="word vectors to start from: a text file as GloVe's or fastText's, an LSTM, or a "
+        "transformer",
     )
     run = parser.add_argument_group("run")
     run.add_argument(

@@ -155,8 +155,8 @@ def word_vectors(source, words, size, device="cpu"):
 
     Args:
         source: a text file, one word and its numbers a line (GloVe's and fastText's format); or the
-            folder or Hub id of a transformer, which reads each word by itself (as in model2vec,
-            Tulkens and van Dongen 2024).
+            folder or Hub id of an LSTM, whose table has them, or of a transformer, which reads each
+            word by itself (as in model2vec, Tulkens and van Dongen 2024).
         words: list of str.
         size: numbers a vector.
         device: where the transformer computes.
@@ -168,9 +168,14 @@ def word_vectors(source, words, size, device="cpu"):
         found, vectors = _read_vectors(Path(source), set(words))
         index = {word: row for row, word in enumerate(words)}
         rows = [index[word] for word in found]
-    else:
+    elif _is_transformer(source):
         vectors = _transformer_vectors(source, words, device)
         rows = list(range(len(words)))
+    else:
+        model, tokenizer = load_checkpoint(source)
+        ids = [tokenizer.token_to_id(word) for word in words]
+        rows = [row for row, known in enumerate(ids) if known is not None]
+        vectors = model.embedding.weight.detach()[[ids[row] for row in rows]]
     if min(vectors.shape) < size:
         raise InputError(
             f"--embeddings {source}: {vectors.shape[0]:,} of the words have vectors, of "
