@@ -10,9 +10,8 @@ import os
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 import logging
-import shutil
 import socket
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,7 +25,7 @@ from classifier import load_classifier
 from errors import InputError
 from labelling import Summary, label_file
 
-UNFINISHED = ".unfinished"  # folder beside the new files
+FILE = ("number", "source", "target", "unfinished")  # what a worker is told of one
 OBJECT_STORE_BYTES = 2**27  # what Ray keeps in shared memory: names of files, so the least it takes
 
 
@@ -48,20 +47,19 @@ class Labeller:
 
     def __call__(self, batch):
         """Label one file; return its summary, or an error that the user can mend."""
-        (source,), (target,) = batch["source"], batch["target"]
+        number, source, target, unfinished = (batch[name][0] for name in FILE)
         summary, error = Summary(0, 0, 0.0), self.error
         if not error:
             try:
-                summary = self.label(Path(source), Path(target))
+                summary = self.label(source, Path(target), unfinished)
             except (InputError, OSError) as caught:
                 error = str(caught)
-        row = {**summary._asdict(), "source": source, "error": error or ""}
+        row = {**summary._asdict(), "number": number, "error": error or ""}
         return {name: [value] for name, value in row.items()}
 
-    def label(self, source, target):
-        # A worker that was given up may still be alive: each has a folder of its own.
-        parent = target.parent / UNFINISHED
-        with TemporaryDirectory(dir=parent, prefix=f"{os.getpid()}-") as folder:
+    def label(self, source, target, unfinished):
+        # A worker that was given up may still be alive: each attempt has a folder of its own.
+        with TemporaryDirectory(dir=unfinished, prefix=f"{os.getpid()}-") as folder:
             summary = label_file(self.classify, source, Path(folder) / target.name, **self.options)
             os.replace(Path(folder) / target.name, target)
         return summary
@@ -107,13 +105,26 @@ def label_on_ray(pairs, model, options, progress, workers=None, threads=1, addre
         resources = ray.cluster_resources()
         workers = int(resources.get("GPU", 0) if gpus else resources["CPU"] // threads)
     if Path(model["checkpoint"]).is_dir():
-        model = {**model, "checkpoint": str(Path(model["checkpoint"]).resolve())}
-    folder = pairs[0][1].parent / UNFINISHED
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        sources = {str(source.resolve()): source for source, _ in pairs}
-        targets = [str(target.resolve()) for _, target in pairs]
-        files = [{"source": s, "target": t} for s, t in zip(sources, targets, strict=True)]
+        model = {**model, "checkpoint": str(Path(model["checkpoint"]).absolute())}
+    parent = pairs[0][1].parent.absolute()
+    parent.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(
+            dir=parent, prefix=".unfinished-", ignore_cleanup_errors=True
+        ) as unfinished,
+        ExitStack() as stack,
+    ):
+        stack.callback(ray.shutdown)  # before the folder goes, which workers may still write to
+        files = [
+            dict(
+                zip(
+                    FILE,
+                    (i, str(source.absolute()), str(target.absolute()), unfinished),
+                    strict=True,
+                )
+            )
+            for i, (source, target) in enumerate(pairs)
+        ]
         done = ray.data.from_items(files, override_num_blocks=len(files)).map_batches(
             Labeller,
             fn_constructor_args=(model, {**options, "workers": threads}),
@@ -127,10 +138,8 @@ def label_on_ray(pairs, model, options, progress, workers=None, threads=1, addre
         for row in done.iter_rows():
             if row["error"]:
                 raise InputError(row["error"])
-            progress(sources[row["source"]], Summary(*(row[name] for name in Summary._fields)))
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+            summary = Summary(*(row[name] for name in Summary._fields))
+            progress(pairs[row["number"]][0], summary)
 
 
 def _check_address(address):

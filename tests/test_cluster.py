@@ -50,8 +50,7 @@ def test_a_worker_is_killed_and_nothing_is_missing_or_twice(folder, expected, tm
     running = subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    attempts = output / ".unfinished"
-    while not (found := list(attempts.glob("*-*"))):
+    while not (found := list(output.glob(".unfinished-*/*-*"))):
         assert running.poll() is None, running.communicate()
         time.sleep(0.002)
     os.kill(int(found[0].name.partition("-")[0]), signal.SIGKILL)  # whose file is half done
