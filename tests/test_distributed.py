@@ -17,11 +17,21 @@ from data import share
 from model import load_checkpoint
 
 # 120 texts in batches of 7: one is left for the last batch, and nothing for the second process.
-FLAGS = [*SMALL, "--batch-size", 7, "--dropout", 0, "--word-dropout", 0]
+FLAGS = [*SMALL, "--batch-size", 7, "--dropout", 0, "--word-dropout", 0, "--device", "cpu"]
 LAUNCHERS = {
-    "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", 2],
+    # Its --cpu starts one process, whatever --num_processes says.
+    "accelerate": ["accelerate.commands.launch", "--multi_gpu", "--num_processes", 2],
     "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", 2],
 }
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """What the launched processes have, too."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def start(launcher, *flags):
