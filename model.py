@@ -147,13 +147,10 @@ pooling {pooling}, {vocabulary_size:,} words.
 ## Use
 
 ```python
-from data import Batches
-from metrics import predict
-from model import load_checkpoint
+from classifier import load_classifier
 
-model, tokenizer = load_checkpoint("{name}")  # a folder or a Hub id
-logits = predict(model, Batches(tokenizer, ["i can't stop smiling"]))
-print(model.classes[logits[0].argmax()])
+classify = load_classifier("{name}")  # a folder or a Hub id
+labels, probabilities = classify(["i can't stop smiling"])
 ```
 
 `tokenizer.json` brings raw text to the form the model knows: lower case, no punctuation, emoji, \

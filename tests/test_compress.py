@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_model import TEXTS, TOKENIZER, small_model
 
-from checkpoint import ONNX, WEIGHTS
+from checkpoint import ONNX, SHIPPED, WEIGHTS, size_on_disk
 from classifier import load_classifier
 from data import Batches
 from metrics import predict
@@ -131,3 +131,10 @@ def test_pruning_leaves_the_original_as_it_was():
     keep_units(model.state_dict(), 3, layers=2, directions=2, pooled=2)
     prune(model, TOKENIZER, words=9, embedding_size=4, hidden_size=3)
     assert all(torch.equal(model.state_dict()[name], weight) for name, weight in before.items())
+
+
+def test_the_shipped_tiny_model_is_half_a_megabyte_and_answers():
+    tiny = SHIPPED.with_name("lstm-tiny")
+    assert size_on_disk(tiny, ONNX) <= 500_000
+    texts = ["I'm SO happy today!!!", "i feel sad and lonely", "i am furious at him"]
+    assert load_classifier(tiny)(texts)[0] == ["joy", "sadness", "anger"]

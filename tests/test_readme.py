@@ -1,5 +1,6 @@
 """No number in the documentation is typed by hand: its tables are printed from results/."""
 
+import json
 import re
 
 import pytest
@@ -8,7 +9,10 @@ from conftest import ROOT
 from metrics import quality
 from tables import (
     RESULTS,
+    benchmark_tables,
     comparison,
+    compressed_table,
+    load_compressed,
     load_published,
     load_raw_results,
     load_results,
@@ -24,11 +28,14 @@ def tables(markdown):
 
 @pytest.fixture(scope="module")
 def printed():
-    """All tables that `test.py --compare` and `test.py --print results/*.json` print."""
+    """All tables that the scripts print of what is in results/."""
     results = load_results()
     texts = [comparison(results, load_published()), *map(report, results)]
     texts.append(comparison(load_results(RESULTS / "ablations")))
     texts.append(raw_table(load_raw_results(RESULTS / "raw")))
+    texts += map(compressed_table, load_compressed())
+    for path in (RESULTS / "benchmark").glob("*.json"):
+        texts.append(benchmark_tables(json.loads(path.read_text("utf-8"))))
     return {table for text in texts for table in tables(text)}
 
 
