@@ -27,11 +27,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
+from batches import Batches
 from benchmark_files import benchmark_files
 from benchmark_training import SIZES, benchmark_training
 from checkpoint import SHIPPED, WEIGHTS, find_checkpoint, read_config, read_weights
 from classifier import Classifier
-from data import Batches, add_data_arguments, load_corpus
+from data import add_data_arguments, load_corpus
 from engine import OnnxModel, load_onnx, to_onnx
 from errors import InputError, one_line_errors, replacing
 from metrics import PRECISIONS, hardware

@@ -23,7 +23,7 @@ from text import normalise, word_counts
 
 
 def text_batches(vectorizer, texts, batch_size, device):
-    """Batches of TF-IDF rows, with the same texts as the LSTM's batches; see data.Batches."""
+    """Batches of TF-IDF rows, with the same texts as the LSTM's batches; see batches.Batches."""
     order = torch.tensor(word_counts(texts)).argsort(stable=True)
     return [
         (vectorizer.transform([texts[row] for row in rows]), None, None, rows)

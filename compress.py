@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from batches import Batches
 from checkpoint import (
     ONNX,
     SHIPPED,
@@ -28,7 +29,7 @@ from checkpoint import (
     size_on_disk,
     write_weights,
 )
-from data import Batches, add_data_arguments, load_corpus
+from data import add_data_arguments, load_corpus
 from engine import load_onnx, to_onnx
 from errors import InputError, one_line_errors, replacing_files
 from metrics import REPEATS, fit_temperature, hardware, predict, quality, time_batches

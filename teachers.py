@@ -11,8 +11,9 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from tqdm import tqdm
 
+from batches import Batches
 from cache import cached
-from data import HELD_OUT, Batches, load_texts
+from data import HELD_OUT, load_texts
 from errors import InputError
 from hub import hub_answers
 from metrics import predict

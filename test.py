@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
+from batches import Batches
 from checkpoint import ONNX, SHIPPED, WEIGHTS, find_checkpoint, read_config, size_on_disk
-from data import Batches, add_data_arguments, load_corpus
+from data import add_data_arguments, load_corpus
 from engine import load_onnx
 from errors import InputError, one_line_errors
 from metrics import PRECISIONS, add_measuring_arguments, check_measuring_arguments, measure

@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
+from batches import Batches
 from checkpoint import SHIPPED
-from data import Batches, add_data_arguments, load_corpus
+from data import add_data_arguments, load_corpus
 from errors import one_line_errors
 from metrics import (
     PRECISIONS,

@@ -29,7 +29,8 @@ from accelerate import Accelerator, PartialState
 from torch import nn
 from tqdm import tqdm
 
-from data import Batches, load_corpus, make_tokenizer, share
+from batches import Batches, make_tokenizer, share
+from data import load_corpus
 from history import (
     COLUMNS,
     STATE,

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from data import Batches
+from batches import Batches
 from errors import InputError
 from hub import hub_answers
 from text import word_counts

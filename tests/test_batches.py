@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import Batches
+from batches import Batches
 from text import PADDING_ID, train_tokenizer
 
 TOKENIZER = train_tokenizer(["a b c d e f g h"], min_frequency=1)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from data import Batches
+from batches import Batches
 from metrics import calibration_error, fit_temperature, predict
 from model import load_checkpoint
 

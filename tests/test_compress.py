@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_model import TEXTS, TOKENIZER, small_model
 
+from batches import Batches
 from checkpoint import ONNX, SHIPPED, WEIGHTS, size_on_disk
 from classifier import load_classifier
-from data import Batches
 from metrics import predict
 from prune import keep_units, prune
 

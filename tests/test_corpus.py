@@ -5,8 +5,9 @@ import json
 import pytest
 from conftest import CORPUS, ROOT, data_arguments, needs_corpus
 
+from batches import Batches
 from checkpoint import WEIGHTS, size_on_disk
-from data import Batches, load_corpus
+from data import load_corpus
 from metrics import predict, quality
 from model import load_checkpoint
 from text import train_tokenizer

@@ -13,7 +13,7 @@ from conftest import ROOT, SMALL
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import share
+from batches import share
 from model import load_checkpoint
 
 # 120 texts in batches of 7: one is left for the last batch, and nothing for the second process.

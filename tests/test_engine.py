@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_model import TEXTS, TOKENIZER, small_model
 
+from batches import Batches
 from checkpoint import ONNX, WEIGHTS, quantise, read_config, read_weights
 from classifier import load_classifier
-from data import Batches
 from engine import OnnxModel, load_onnx, to_onnx
 from errors import InputError
 from metrics import predict

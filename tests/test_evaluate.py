@@ -6,7 +6,8 @@ import re
 import pytest
 from conftest import data_arguments, launch
 
-from data import Batches, load_corpus
+from batches import Batches
+from data import load_corpus
 from metrics import predict, quality
 from model import load_checkpoint
 from tables import comparison, load_result, report, save_result

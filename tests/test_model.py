@@ -9,8 +9,8 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batches import Batches
 from checkpoint import FILES, WEIGHTS, size_on_disk
-from data import Batches
 from errors import InputError
 from metrics import predict
 from model import EmotionLSTM, load_checkpoint, save_checkpoint

@@ -10,10 +10,10 @@ import pytest
 import torch
 from conftest import ROOT, SMALL, launch
 
+import batches
 import benchmark_training
 import cache
-import data
-from data import encode, make_tokenizer
+from batches import encode, make_tokenizer
 from model import EmotionLSTM
 from text import train_tokenizer
 
@@ -42,8 +42,8 @@ except SystemExit as stop:
 def kept(monkeypatch, tmp_path):
     """The cache's folder, which even the fewest texts are kept in."""
     monkeypatch.setattr(cache, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(data, "VERY_MANY", 1)
-    monkeypatch.setattr(data, "MANY", 0)
+    monkeypatch.setattr(batches, "VERY_MANY", 1)
+    monkeypatch.setattr(batches, "MANY", 0)
     return tmp_path / "cache"
 
 
@@ -62,7 +62,7 @@ def assert_right(found, texts=TEXTS, **options):
 
 def test_what_is_tokenized_is_computed_once(kept, monkeypatch):
     assert_right(words_of(TEXTS))
-    monkeypatch.setattr(data, "Encoder", None)  # nothing is encoded again
+    monkeypatch.setattr(batches, "Encoder", None)  # nothing is encoded again
     assert_right(words_of(TEXTS))
 
 
@@ -91,7 +91,7 @@ def test_without_room_for_a_cache_it_goes_on(kept):
 def test_few_and_many_texts_are_encoded_alike(monkeypatch):
     tokenizer = train_tokenizer(TEXTS, min_frequency=1)
     few = encode(tokenizer, TEXTS)
-    monkeypatch.setattr(data, "MANY", 0)
+    monkeypatch.setattr(batches, "MANY", 0)
     for one, other in zip(few, encode(tokenizer, TEXTS), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -12,7 +12,8 @@ from test_transformers import save_bert
 from torch import nn
 
 import teachers
-from data import Batches, load_corpus, load_texts
+from batches import Batches
+from data import load_corpus, load_texts
 from errors import InputError
 from metrics import predict
 from model import load_checkpoint

@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
-from data import Batches, load_corpus, load_texts
+from batches import Batches
+from data import load_corpus, load_texts
 from text import PADDING, UNKNOWN, UNKNOWN_ID, Encoder, normalise, train_tokenizer, word_counts
 
 TYPED = "I'm SO happy!!! 😀 @bob http://t.co/x #blessed"

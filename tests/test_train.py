@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 import train
 from arguments import parse_arguments
-from data import Batches, load_corpus
+from batches import Batches
+from data import load_corpus
 from metrics import predict, quality
 from model import load_checkpoint
 

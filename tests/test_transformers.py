@@ -80,7 +80,7 @@ def test_predictions_are_those_of_the_library(bert, dataset):
 
 
 def test_batches_hold_the_same_texts_as_the_lstms(bert, dataset, trained):
-    from data import Batches
+    from batches import Batches
     from model import load_checkpoint
 
     texts = load_corpus(data_arguments("--dataset", dataset), ("test",)).splits["test"].texts
