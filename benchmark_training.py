@@ -31,7 +31,8 @@ SIZES = (16_000, 64_000, 256_000, 1_000_000)  # rows of training data
 TARGET = 0.876  # validation macro-F1, the reference's published quality
 REFERENCE_EPOCHS = 10  # after which it is not going to get there
 # One-cycle is at its best when its learning rate ends: a shorter one is good sooner. The peak of
-# the short one was chosen on validation, with seed 0.
+# the short one was chosen from three tried with seed 0, on the validation split that TARGET is
+# measured on; nobody did as much for the reference, so the first is the fair comparison.
 RECIPES = {"train.py": [], "train.py, short": ["--epochs", 4, "--lr", 3e-3]}
 
 

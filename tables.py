@@ -461,7 +461,7 @@ def training_tables(result):
                 f"{rates[name] / rates['reference']:.1f}",
                 f"{times[name]:.1f}" if got_there else "not reached",
                 f"{ratio:.1f}" if math.isfinite(ratio) else "–",
-                " ".join(f"{run['macro_f1']:.3f}" for run in runs),
+                " ".join(str(run["reached"] or "–") for run in runs),
             ]
         )
     headers = ["", "tweets / s", "× reference", f"s to {result['target']}", "× reference"]
@@ -481,7 +481,7 @@ def training_tables(result):
             f"{title}; medians over {len(result['loops'][0]['runs'])} seeds, epochs with their "
             f"validation, seconds to a validation macro-F1 of {result['target']}. A GPU was not "
             "measured: none was at hand.",
-            markdown(rows, [*headers, "best macro-F1 by seed"]),
+            markdown(rows, [*headers, "epochs to it, by seed"]),
             "One epoch of train.py on texts drawn with replacement, in a process of its own:",
             markdown(scaling, ["rows", "s / epoch", "tweets / s", "s in all", "peak memory"]),
         ]

@@ -115,7 +115,7 @@ def test_killed_and_resumed_is_the_same_as_never_killed(run, dataset, tmp_path, 
 
 
 def test_killed_before_the_first_epoch_is_resumed_too(run, trained, dataset, tmp_path, monkeypatch):
-    def dies(*_):
+    def dies(*_, **__):
         raise SystemExit(9)
 
     flags = ["--dataset", dataset, *SMALL, "--output", tmp_path / "r"]
