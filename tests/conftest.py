@@ -1,6 +1,7 @@
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,8 @@ def pytest_configure(config):
     config.add_cleanup(cache.cleanup)
     os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
     os.environ["HF_HOME"] = cache.name
+    # A shell that starts the tests in the background leaves Ctrl-C ignored, also in the scripts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def rows_of(split, count):
