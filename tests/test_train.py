@@ -309,7 +309,7 @@ def test_several_seeds_make_several_runs_and_the_best_is_kept(run, fails, datase
     assert f"validation macro-F1, 2 seeds: {mean:.4f} ± {spread:.4f}" in printed
     winner = tmp_path / f"r-seed{max(best, key=best.get)}"
     assert weights(out) == weights(winner) != weights(tmp_path / f"r-seed{min(best, key=best.get)}")
-    assert f'load_checkpoint("{out}")' in (out / "README.md").read_text()
+    assert f'load_classifier("{out}")' in (out / "README.md").read_text()
     assert "--overwrite" in fails("train.py", *flags)
 
     shutil.rmtree(tmp_path / "r-seed1")
