@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 
 from data import HELD_OUT, add_data_arguments
-from errors import InputError
+from errors import InputError, count
 
 NOT_SAVED = ("output", "device", "resume", "overwrite", "tensorboard", "seeds")
 PRESETS = {
@@ -50,14 +50,6 @@ PRESETS = {
         "epochs": 30,
     },
 }
-
-
-def count(text):
-    """A whole number of at least 1."""
-    number = int(text)
-    if not 1 <= number < 2**31:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1 and less than 2^31")
-    return number
 
 
 def seed(text):

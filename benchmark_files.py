@@ -18,19 +18,16 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_pipeline
-from sklearn.svm import LinearSVC
 from tqdm import tqdm
 
 import cluster
+from classical import class_scores, tfidf_svm
 from classifier import load_classifier
 from data import load_corpus
 from errors import InputError
 from labelling import label_file
 from metrics import hardware, predict
 from tables import describe_data
-from text import normalise
 from transformer import Transformer, load_transformer, transformer_batches
 
 ROUNDS = 3
@@ -50,16 +47,11 @@ class LinearClassifier:
 
     def __init__(self, train, classes):
         self.classes = classes
-        vectorizer = TfidfVectorizer(preprocessor=normalise, ngram_range=(1, 2), sublinear_tf=True)
-        pipeline = make_pipeline(vectorizer, LinearSVC(class_weight="balanced"))
-        self.pipeline = pipeline.fit(train.texts, train.labels)
+        self.pipeline = tfidf_svm(train)
 
     def probabilities(self, texts):
         """Return (texts, classes) float32."""
-        scores = self.pipeline.decision_function(texts)
-        if scores.ndim == 1:  # of two classes, scikit-learn scores the second one only
-            scores = np.stack([-scores, scores], axis=1)
-        return scores.astype(np.float32)
+        return class_scores(self.pipeline, texts).astype(np.float32)
 
 
 class TransformerClassifier:

@@ -22,6 +22,19 @@ from tables import report, save_result, start_result
 from text import normalise, word_counts
 
 
+def tfidf_svm(train):
+    """Return a scikit-learn pipeline of TF-IDF and a linear SVM, fitted to a data.Split."""
+    vectorizer = TfidfVectorizer(preprocessor=normalise, ngram_range=(1, 2), sublinear_tf=True)
+    pipeline = make_pipeline(vectorizer, LinearSVC(class_weight="balanced"))
+    return pipeline.fit(train.texts, train.labels)
+
+
+def class_scores(svm, features):
+    """Return (texts, classes) float64: of two classes, scikit-learn scores the second one only."""
+    scores = svm.decision_function(features)
+    return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+
+
 def text_batches(vectorizer, texts, batch_size, device):
     """Batches of TF-IDF rows, with the same texts as the LSTM's batches; see batches.Batches."""
     order = torch.tensor(word_counts(texts)).argsort(stable=True)
@@ -45,24 +58,20 @@ def main():
     train = corpus.splits["train"]
 
     start = time.perf_counter()
-    vectorizer = TfidfVectorizer(preprocessor=normalise, ngram_range=(1, 2), sublinear_tf=True)
-    features = vectorizer.fit_transform(train.texts)
-    svm = LinearSVC(class_weight="balanced").fit(features, train.labels)
+    pipeline = tfidf_svm(train)
     print(f"trained in {time.perf_counter() - start:.1f} s", file=sys.stderr)
 
+    vectorizer, svm = pipeline
+
     def decide(features, _):
-        scores = svm.decision_function(features)
-        if scores.ndim == 1:  # of two classes, scikit-learn scores the second one only
-            scores = np.stack([-scores, scores], axis=1)
-        return torch.from_numpy(scores)
+        return torch.from_numpy(class_scores(svm, features))
 
     name = args.name or "tfidf-svm"
     result = start_result(
         name, "TF-IDF + LinearSVC", svm.coef_.size, corpus.provenance, corpus, args.split
     )
     run = measure(decide, functools.partial(text_batches, vectorizer), corpus, args, "cpu", "fp32")
-    size = len(pickle.dumps(make_pipeline(vectorizer, svm)))
-    result["runs"].append({**run, "bytes": size})
+    result["runs"].append({**run, "bytes": len(pickle.dumps(pipeline))})
     save_result(result, args.results)
     print(report(result))
 

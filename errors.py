@@ -1,5 +1,6 @@
 """When something goes wrong: one line for the person at the keyboard, and nothing half-written."""
 
+import argparse
 import os
 import sys
 from contextlib import contextmanager, suppress
@@ -11,6 +12,14 @@ from safetensors import SafetensorError
 
 class InputError(Exception):
     """A mistake that the user can mend; its message names the file, row, flag or value."""
+
+
+def count(text):
+    """Return the whole number of at least 1 that `text` is: the type of a flag of argparse."""
+    number = int(text)
+    if not 1 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{text}: must be at least 1 and less than 2^31")
+    return number
 
 
 @contextmanager

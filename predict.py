@@ -25,18 +25,10 @@ from pathlib import Path
 
 from checkpoint import SHIPPED
 from classifier import BACKENDS, DEVICES, PRECISIONS, load_classifier
-from errors import InputError, one_line_errors
+from errors import InputError, count, one_line_errors
 
 BLOCK_BYTES = 2**16  # of a pipe read at once
 LONGEST_LINE = 2**20  # bytes of a line from a pipe that are read
-
-
-def count(text):
-    """A whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be at least 1")
-    return number
 
 
 def parse_arguments():

@@ -22,8 +22,8 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
-from arguments import count, parse_arguments, positive, seed
-from errors import InputError, one_line_errors, replacing
+from arguments import parse_arguments, positive, seed
+from errors import InputError, count, one_line_errors, replacing
 from tables import markdown
 from train import train
 
