@@ -3,7 +3,8 @@
 python benchmark.py                                     # the shipped checkpoints, and their peers
 python benchmark.py --checkpoint checkpoints/run --transformer checkpoints/bert-base-uncased
 python benchmark.py --files                             # files labelled from end to end
-python benchmark.py --train                             # training, and how it scales
+python benchmark.py --train                             # training, beside a loop as usual
+python benchmark.py --scale                             # training on up to a million rows
 python benchmark.py --print results/benchmark/files.json   # print the table again
 
 Every model is timed in turn, a batch each, round after round, so that whatever else the machine
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from batches import Batches
 from benchmark_files import benchmark_files
-from benchmark_training import SIZES, benchmark_training
+from benchmark_training import SIZES, benchmark_scaling, benchmark_training
 from checkpoint import SHIPPED, WEIGHTS, find_checkpoint, read_config, read_weights
 from classical import tfidf_svm
 from classifier import Classifier
@@ -68,17 +69,22 @@ def parse_arguments():
     )
     parser.add_argument(
         "--train",
+        action="store_true",
+        help="time training instead, with the largest of --threads",
+    )
+    parser.add_argument(
+        "--scale",
         nargs="*",
         type=count,
         metavar="ROWS",
-        help="time training instead, with the largest of --threads, and an epoch of each of these "
-        f"sizes (default: {' '.join(map(str, SIZES))})",
+        help="time an epoch of training on so many rows instead, with the largest of --threads "
+        f"(default: {' '.join(map(str, SIZES))})",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help="file of the result (default: inference.json, training.json or files.json in "
-        "results/benchmark)",
+        help="file of the result (default: inference.json, files.json, training.json or "
+        "scaling.json in results/benchmark)",
     )
     parser.add_argument(
         "--files",
@@ -95,7 +101,8 @@ def parse_arguments():
         raise InputError(f"--threads: from 1 to the {len(cores)} cores that there are")
     if args.files is not None and args.files < 100:
         raise InputError("--files: at least 100 rows")
-    name = "files" if args.files else "inference" if args.train is None else "training"
+    flags = {"files": args.files, "training": args.train, "scaling": args.scale is not None}
+    name = next((name for name, flag in flags.items() if flag), "inference")
     args.output = args.output or RESULTS / "benchmark" / f"{name}.json"
     return args
 
@@ -311,9 +318,13 @@ def main():
         return
     if args.files:
         result = benchmark_files(args)
-    elif args.train is not None:
+    elif args.train or args.scale is not None:
         corpus = load_corpus(args, splits=("train", "validation"))
-        result = benchmark_training(corpus, args.train or SIZES, max(args.threads))
+        threads = max(args.threads)
+        if args.train:
+            result = benchmark_training(corpus, threads)
+        else:
+            result = benchmark_scaling(corpus, args.scale or SIZES, threads)
     else:
         result = benchmark_inference(args)
     with replacing(args.output) as temporary:

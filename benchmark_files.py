@@ -7,7 +7,6 @@ rows a second, so it has a hundredth of them.
 
 import csv
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from classifier import load_classifier
 from data import load_corpus
 from errors import InputError
 from labelling import label_file
-from metrics import hardware, predict
+from metrics import hardware, peak_memory, predict
 from tables import describe_data
 from transformer import Transformer, load_transformer, transformer_batches
 
@@ -136,13 +135,9 @@ def measure_process(checkpoint, source, rows):
     target = source.with_name("labelled.parquet")
     command = [sys.executable, PREDICT, "--checkpoint", checkpoint, "--overwrite"]
     command += ["--input", source, "--output", target]
-    start, peak = time.perf_counter(), 0
+    start = time.perf_counter()
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-    status = Path(f"/proc/{process.pid}/status")  # what wait4 says begins with this process' peak
-    while process.poll() is None:
-        if found := re.search(r"VmHWM:\s+(\d+)", status.read_text()):
-            peak = 1024 * int(found[1])
-        time.sleep(0.02)
+    peak = peak_memory(process)
     if process.returncode:
         raise InputError(f"predict.py failed on {rows:,} rows")
     return {"rows": rows, "seconds": time.perf_counter() - start, "peak_bytes": peak}

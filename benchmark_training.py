@@ -1,7 +1,7 @@
 """How fast train.py trains, beside a loop as it is usually written, and as the data grow.
 
-`benchmark.py --train` runs this. Both learn the reference's architecture (256/64/3) on the same
-texts with the same number of threads, each by its own recipe.
+`benchmark.py --train` and `benchmark.py --scale` run this. The loops learn the reference's
+architecture (256/64/3) on the same texts with the same number of threads, each by its own recipe.
 """
 
 import csv
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from errors import InputError
-from metrics import hardware, quality
+from metrics import hardware, peak_memory, quality
 from tables import describe_data
 from text import PADDING_ID, UNKNOWN_ID, train_tokenizer
 
@@ -133,18 +133,16 @@ def run_train(dataset, output, threads, *flags):
         stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
     )
-    error = process.stderr.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)  # what this one process used
-    process.returncode = os.waitstatus_to_exitcode(status)
+    peak = peak_memory(process)
     if process.returncode:
-        raise InputError(f"train.py ended with {process.returncode}: {error}")
+        raise InputError(f"train.py failed: {process.stderr.read().decode()}")
     seconds = time.perf_counter() - start
     with open(output / "history.csv") as file:
         history = [
             {key: float(row[key]) for key in ("seconds", "macro_f1")}
             for row in csv.DictReader(file)
         ]
-    return history, seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return history, seconds, peak
 
 
 def describe(history):
@@ -159,19 +157,17 @@ def describe(history):
     }
 
 
-def benchmark_training(corpus, sizes, threads):
-    """Time all that there is to time, on the CPU.
+def benchmark_training(corpus, threads):
+    """Time the loops side by side, on the CPU.
 
     Args:
         corpus: data.Corpus with the splits `train` and `validation`.
-        sizes: numbers of training rows, to see how time and memory grow with them.
-        threads: CPU threads of both loops.
+        threads: CPU threads of all loops.
 
     Returns:
         dict that JSON can hold. `loops` has for every loop its runs: the seconds of each epoch
         (training and validation), the best macro-F1, the epoch that was as good as `target` and
-        the seconds until its end, None if there was none. `scaling` has a run of one epoch for
-        every size.
+        the seconds until its end, None if there was none.
     """
     torch.set_num_threads(threads)
     rows = len(corpus.splits["train"].texts)
@@ -179,11 +175,9 @@ def benchmark_training(corpus, sizes, threads):
         "data": describe_data(corpus, "train"),
         "hardware": hardware("cpu"),
         "target": TARGET,
-        "loops": [],
-        "scaling": [],
     }
     runs = {"reference": [], **{name: [] for name in RECIPES}}
-    total = len(SEEDS) * len(runs) + len(sizes)
+    total = len(SEEDS) * len(runs)
     with (
         TemporaryDirectory() as folder,
         tqdm(total=total, desc="runs", disable=None, leave=False) as bar,
@@ -199,25 +193,29 @@ def benchmark_training(corpus, sizes, threads):
                 history, seconds, _ = run_train(folder / "data", output, threads, *flags)
                 runs[name].append({**describe(history), "process_seconds": seconds})
                 bar.update()
-        result["loops"] = [{"name": name, "rows": rows, "runs": runs[name]} for name in runs]
-        for size in sizes:
-            write_dataset(folder / f"data{size}", corpus, size)
-            history, seconds, memory = run_train(
-                folder / f"data{size}",
-                folder / f"run{size}",
-                threads,
-                "--epochs",
-                1,
-                "--device",
-                "cpu",
-            )
-            result["scaling"].append(
-                {
-                    "rows": size,
-                    "seconds": history[0]["seconds"],
-                    "process_seconds": seconds,
-                    "peak_bytes": memory,
-                }
-            )
-            bar.update()
+    result["loops"] = [{"name": name, "rows": rows, "runs": runs[name]} for name in runs]
+    return result
+
+
+def benchmark_scaling(corpus, sizes, threads):
+    """Time one epoch of train.py for each number of rows, drawn anew from the training texts.
+
+    Args:
+        corpus: data.Corpus with the splits `train` and `validation`.
+        sizes: numbers of training rows.
+        threads: CPU threads.
+
+    Returns:
+        dict that JSON can hold: `scaling` has a run for every size.
+    """
+    torch.set_num_threads(threads)
+    result = {"data": describe_data(corpus, "train"), "hardware": hardware("cpu"), "scaling": []}
+    with TemporaryDirectory() as folder:
+        data, output = Path(folder) / "data", Path(folder) / "run"
+        flags = ["--epochs", 1, "--device", "cpu", "--overwrite"]
+        for size in tqdm(sizes, desc="sizes", disable=None, leave=False):
+            write_dataset(data, corpus, size)
+            history, seconds, memory = run_train(data, output, threads, *flags)
+            times = {"seconds": history[0]["seconds"], "process_seconds": seconds}
+            result["scaling"].append({"rows": size, **times, "peak_bytes": memory})
     return result

@@ -338,3 +338,14 @@ def hardware(device):
         name = match[1].strip() if match else name
     threads = torch.get_num_threads()
     return f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def peak_memory(process):
+    """Wait for a subprocess.Popen to end; return its peak of resident memory in bytes (Linux)."""
+    status = Path(f"/proc/{process.pid}/status")  # what wait4 says begins with this process' peak
+    peak = 0
+    while process.poll() is None:
+        if found := re.search(r"VmHWM:\s+(\d+)", status.read_text()):
+            peak = 1024 * int(found[1])
+        time.sleep(0.02)
+    return peak

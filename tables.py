@@ -369,9 +369,9 @@ def compressed_table(result):
 
 def benchmark_tables(result):
     """The tables of any result of benchmark.py."""
-    if "memory" in result:
-        return files_tables(result)
-    return training_tables(result) if "loops" in result else inference_tables(result)
+    kinds = {"memory": files_tables, "loops": training_table, "scaling": scaling_table}
+    printed = next((kind for key, kind in kinds.items() if key in result), inference_tables)
+    return printed(result)
 
 
 def inference_tables(result):
@@ -440,8 +440,8 @@ def files_tables(result):
     return "\n\n".join(texts)
 
 
-def training_tables(result):
-    """What benchmark.py --train timed: the loops side by side, and how train.py scales."""
+def training_table(result):
+    """What benchmark.py --train timed: the loops side by side."""
     rates, times = {}, {}
     for loop in result["loops"]:
         seconds = [second for run in loop["runs"] for second in run["epochs"]]
@@ -465,7 +465,17 @@ def training_tables(result):
             ]
         )
     headers = ["", "tweets / s", "× reference", f"s to {result['target']}", "× reference"]
-    scaling = [
+    return (
+        f"{data_title(result['data'])}; {result['hardware']}; medians over "
+        f"{len(result['loops'][0]['runs'])} seeds, epochs with their validation, seconds to a "
+        f"validation macro-F1 of {result['target']}. A GPU was not measured: none was at hand.\n\n"
+        + markdown(rows, [*headers, "epochs to it, by seed"])
+    )
+
+
+def scaling_table(result):
+    """What benchmark.py --scale timed: an epoch of each size."""
+    rows = [
         [
             f"{row['rows']:,}",
             f"{row['seconds']:.1f}",
@@ -475,14 +485,8 @@ def training_tables(result):
         ]
         for row in result["scaling"]
     ]
-    title = f"{data_title(result['data'])}; {result['hardware']}"
-    return "\n\n".join(
-        [
-            f"{title}; medians over {len(result['loops'][0]['runs'])} seeds, epochs with their "
-            f"validation, seconds to a validation macro-F1 of {result['target']}. A GPU was not "
-            "measured: none was at hand.",
-            markdown(rows, [*headers, "epochs to it, by seed"]),
-            "One epoch of train.py on texts drawn with replacement, in a process of its own:",
-            markdown(scaling, ["rows", "s / epoch", "tweets / s", "s in all", "peak memory"]),
-        ]
+    return (
+        f"{data_title(result['data'])}; {result['hardware']}; one epoch of train.py on texts drawn "
+        "with replacement, in a process of its own:\n\n"
+        + markdown(rows, ["rows", "s / epoch", "tweets / s", "s in all", "peak memory"])
     )
