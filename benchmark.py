@@ -34,8 +34,8 @@ from classifier import Classifier
 from data import add_data_arguments, load_corpus
 from engine import OnnxModel, load_onnx, to_onnx
 from errors import InputError, count, one_line_errors, replacing
-from metrics import PRECISIONS, hardware
-from model import EmotionLSTM, load_checkpoint
+from metrics import hardware
+from model import PRECISIONS, EmotionLSTM, load_checkpoint
 from tables import RESULTS, benchmark_tables, describe_data
 from text import train_tokenizer
 from transformer import Transformer, load_transformer, transformer_batches

@@ -174,7 +174,7 @@ def benchmark_files(args):
     train = corpus.splits["train"]
     rng = np.random.default_rng(0)
     texts = [train.texts[row] for row in rng.integers(len(train.texts), size=args.files)]
-    checkpoints = {Path(name).absolute().name: Path(name).absolute() for name in args.checkpoint}
+    checkpoints = {Path(name).absolute().name: name for name in args.checkpoint}
     result = {"data": describe_data(corpus, "train"), "rounds": ROUNDS, "runs": []}
     cores = sorted(os.sched_getaffinity(0))
     with TemporaryDirectory() as temporary:

@@ -107,7 +107,7 @@ def load_classifier(
 def _load_torch(checkpoint, device, precision, threads):
     import torch
 
-    from model import load_checkpoint
+    from model import PRECISIONS, load_checkpoint
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -116,8 +116,7 @@ def _load_torch(checkpoint, device, precision, threads):
     if threads:
         torch.set_num_threads(threads)
     model, tokenizer = load_checkpoint(checkpoint)
-    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    model.to(device, dtype)
+    model.to(device, PRECISIONS[precision])
 
     @torch.inference_mode()
     def run(tokens, lengths):

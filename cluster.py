@@ -10,6 +10,7 @@ import os
 os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 import logging
+import shutil
 import socket
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,9 +24,9 @@ except ImportError:
 
 from classifier import load_classifier
 from errors import InputError
-from labelling import Summary, label_file
+from labelling import Summary, label_file, unfinished_folder
 
-FILE = ("number", "source", "target", "unfinished")  # what a worker is told of one
+ATTEMPT = ".attempt-"  # in the hidden name of a folder of an attempt at a file, behind the file's
 OBJECT_STORE_BYTES = 2**27  # what Ray keeps in shared memory: names of files, so the least it takes
 
 
@@ -47,21 +48,22 @@ class Labeller:
 
     def __call__(self, batch):
         """Label one file; return its summary, or an error that the user can mend."""
-        number, source, target, unfinished = (batch[name][0] for name in FILE)
         summary, error = Summary(0, 0, 0.0), self.error
         if not error:
             try:
-                summary = self.label(source, Path(target), unfinished)
+                summary = self.label(batch["source"][0], Path(batch["target"][0]))
             except (InputError, OSError) as caught:
                 error = str(caught)
-        row = {**summary._asdict(), "number": number, "error": error or ""}
+        row = {**summary._asdict(), "number": batch["number"][0], "error": error or ""}
         return {name: [value] for name, value in row.items()}
 
-    def label(self, source, target, unfinished):
+    def label(self, source, target):
         # A worker that was given up may still be alive: each attempt has a folder of its own.
-        with TemporaryDirectory(dir=unfinished, prefix=f"{os.getpid()}-") as folder:
+        prefix = f".{target.name}{ATTEMPT}{os.getpid()}-"
+        with TemporaryDirectory(dir=target.parent, prefix=prefix) as folder:
             summary = label_file(self.classify, source, Path(folder) / target.name, **self.options)
             os.replace(Path(folder) / target.name, target)
+        shutil.rmtree(unfinished_folder(target), ignore_errors=True)  # of a run without Ray
         return summary
 
 
@@ -103,26 +105,18 @@ def label_on_ray(pairs, model, options, progress, workers=None, threads=1, addre
     gpus = int(model["device"] == "cuda")
     if workers is None:
         resources = ray.cluster_resources()
-        workers = int(resources.get("GPU", 0) if gpus else resources["CPU"] // threads)
+        workers = int(resources.get("GPU", 0) if gpus else resources.get("CPU", 0) // threads)
     if Path(model["checkpoint"]).is_dir():
         model = {**model, "checkpoint": str(Path(model["checkpoint"]).absolute())}
     parent = pairs[0][1].parent.absolute()
     parent.mkdir(parents=True, exist_ok=True)
-    with (
-        TemporaryDirectory(
-            dir=parent, prefix=".unfinished-", ignore_cleanup_errors=True
-        ) as unfinished,
-        ExitStack() as stack,
-    ):
-        stack.callback(ray.shutdown)  # before the folder goes, which workers may still write to
+    names = {target.name for _, target in pairs}
+    _remove_attempts(parent, names)  # of a run that was killed
+    with ExitStack() as stack:
+        stack.callback(_remove_attempts, parent, names)
+        stack.callback(ray.shutdown)  # before that, since workers may still write
         files = [
-            dict(
-                zip(
-                    FILE,
-                    (i, str(source.absolute()), str(target.absolute()), unfinished),
-                    strict=True,
-                )
-            )
+            {"number": i, "source": str(source.absolute()), "target": str(target.absolute())}
             for i, (source, target) in enumerate(pairs)
         ]
         done = ray.data.from_items(files, override_num_blocks=len(files)).map_batches(
@@ -140,6 +134,13 @@ def label_on_ray(pairs, model, options, progress, workers=None, threads=1, addre
                 raise InputError(row["error"])
             summary = Summary(*(row[name] for name in Summary._fields))
             progress(pairs[row["number"]][0], summary)
+
+
+def _remove_attempts(parent, names):
+    """Remove what is left of attempts at the files of these names, and of no others."""
+    for folder in parent.glob(f".*{ATTEMPT}*"):
+        if folder.name[1:].rpartition(ATTEMPT)[0] in names:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_address(address):

@@ -10,9 +10,7 @@ that needs no PyTorch. All compute in fp32 on a CPU, which has no faster way for
 
 import argparse
 import copy
-import shutil
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -33,7 +31,7 @@ from data import add_data_arguments, load_corpus
 from engine import load_onnx, to_onnx
 from errors import InputError, one_line_errors, replacing_files
 from metrics import REPEATS, fit_temperature, hardware, predict, quality, time_batches
-from model import load_checkpoint, save_checkpoint
+from model import load_checkpoint, model_card, save_checkpoint
 from prune import prune
 from tables import RESULTS, compressed_table, describe_data, save_result
 from teachers import distance_to_teacher
@@ -94,6 +92,8 @@ def parse_arguments():
     for flag in ("words", "embedding_size", "hidden_size", "threads"):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
             raise InputError(f"--{flag.replace('_', '-')}: must be at least 1")
+    if args.epochs < 0:
+        raise InputError("--epochs: must be at least 0")
     if args.epochs and not any((args.words, args.embedding_size, args.hidden_size)):
         raise InputError("--epochs: there is nothing to learn again when nothing is pruned")
     return args
@@ -141,19 +141,16 @@ def learn_again(model, tokenizer, original, corpus, args):
     model.load_state_dict({**kept, "temperature": temperature})
 
 
-def write(folder, model, tokenizer, form, card):
-    """Write a checkpoint in one of FORMATS, all files or none."""
-    with TemporaryDirectory() as plain, replacing_files(folder) as temporary:
-        save_checkpoint(plain, model, tokenizer, card)
-        weights = read_weights(Path(plain) / WEIGHTS)
-        for file in Path(plain).iterdir():
-            if file.name != WEIGHTS:
-                shutil.copy(file, temporary)
-        if form.startswith("onnx"):
-            graph = to_onnx(read_config(plain), weights, int8=form == "onnx-int8")
-            (temporary / ONNX).write_bytes(graph.SerializeToString())
-        else:
-            write_weights(temporary / WEIGHTS, weights, form)
+def write(folder, model, tokenizer, form):
+    """Write a checkpoint in one of FORMATS, its card empty."""
+    save_checkpoint(folder, model, tokenizer, model_card="")
+    weights = read_weights(folder / WEIGHTS)
+    if form.startswith("onnx"):
+        graph = to_onnx(read_config(folder), weights, int8=form == "onnx-int8")
+        (folder / ONNX).write_bytes(graph.SerializeToString())
+        (folder / WEIGHTS).unlink()
+    else:
+        write_weights(folder / WEIGHTS, weights, form)
 
 
 def describe(name, model, tokenizer, split, expected, size):
@@ -197,13 +194,15 @@ def main():
     model, tokenizer = original
     pruning = {name: getattr(args, name) for name in ("words", "embedding_size", "hidden_size")}
     pruned = any(pruning.values())
-    name = Path(args.checkpoint).absolute().name + ("-pruned" if pruned else "")
-    output = args.output or Path("checkpoints") / name
+    name = Path(args.checkpoint).absolute().name
+    output = args.output or Path("checkpoints") / (name + ("-pruned" if pruned else ""))
     several = len(args.to) > 1 or not args.output
     folders = {
         form: output.with_name(f"{output.name}-{form}") if several else output for form in args.to
     }
     for folder in folders.values():
+        if folder.exists() and folder.samefile(source):
+            raise InputError(f"{folder}: is the checkpoint itself")
         if folder.exists() and any(folder.iterdir()) and not args.overwrite:
             raise InputError(f"{folder} is not empty: --overwrite replaces what is in it")
     splits = ["train", "validation"] if args.epochs else []
@@ -217,26 +216,34 @@ def main():
         learn_again(model, tokenizer, original, corpus, args)
 
     row, answers = describe(
-        f"{source.name}, PyTorch", *original, split, None, size_on_disk(source, WEIGHTS)
+        f"{name}, PyTorch", *original, split, None, size_on_disk(source, WEIGHTS)
     )
     rows = [row]
     target = predict(model, Batches(tokenizer, split.texts)) if pruned else answers
-    card = (source / "README.md").read_text("utf-8") if (source / "README.md").exists() else ""
+    flags = {**pruning, "epochs": args.epochs}
+    flags = "".join(f", --{flag.replace('_', '-')} {n}" for flag, n in flags.items() if n)
     for form, folder in folders.items():
-        sizes = "".join(f", --{key.replace('_', '-')} {n}" for key, n in pruning.items() if n)
-        note = f"\n## Compressed\n\n`{source.name}` by compress.py: {form}{sizes}.\n"
-        card_of_it = card.replace(str(args.checkpoint), str(folder)) + note
-        write(folder, model, tokenizer, form, card_of_it)
-        engine, _ = load_onnx(folder, args.threads)
-        file = ONNX if form.startswith("onnx") else WEIGHTS
-        row, logits = describe(
-            folder.name, engine, tokenizer, split, answers, size_on_disk(folder, file)
-        )
-        rows.append(row)
-        off = (logits - target).abs().max().item()
-        same = torch.equal(logits.argmax(dim=1), target.argmax(dim=1))
-        if form in ("fp32", "onnx") and not (same and off < TOLERANCE):
-            raise InputError(f"{folder}: its logits are off by up to {off:.1g} from PyTorch's")
+        file, other = (ONNX, WEIGHTS) if form.startswith("onnx") else (WEIGHTS, ONNX)
+        with replacing_files(folder) as temporary:
+            write(temporary, model, tokenizer, form)
+            engine, _ = load_onnx(temporary, args.threads)
+            row, logits = describe(
+                folder.name, engine, tokenizer, split, answers, size_on_disk(temporary, file)
+            )
+            rows.append(row)
+            off = (logits - target).abs().max().item()
+            same = torch.equal(logits.argmax(dim=1), target.argmax(dim=1))
+            if form in ("fp32", "onnx") and not (same and off < TOLERANCE):
+                raise InputError(f"{folder}: its logits are off by up to {off:.1g} from PyTorch's")
+            made = (
+                f"Made of `{name}` by compress.py: {form}{flags}; {row['bytes'] / 1e6:.2f} MB. On "
+                f"the {len(split.texts):,} rows of `{corpus.name}`'s split {args.split}: macro-F1 "
+                f"{row['macro_f1']:.4f} (accuracy {row['accuracy']:.4f}), and `{name}`'s answer to "
+                f"{row['agreement']:.2%} of them."
+            )
+            card = model_card(model, folder, made)
+            (temporary / "README.md").write_text(card, encoding="utf-8")
+            (folder / other).unlink(missing_ok=True)  # of a model that was here before
 
     result = {
         "name": args.name or output.name,

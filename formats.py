@@ -7,10 +7,12 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -46,6 +48,12 @@ def file_format(path):
         suffixes.pop()
     kind = suffixes[-1][1:] if suffixes else None
     return kind if kind in FORMATS else None
+
+
+def name_in_format(path, kind):
+    """Return a file's name with the ending of another format."""
+    stem = re.sub(rf"\.({'|'.join(FORMATS)})(\.gz)?$", "", Path(path).name, flags=re.IGNORECASE)
+    return f"{stem}.{kind}"
 
 
 def read_chunks(path, kind, text_column="text"):
@@ -144,7 +152,7 @@ def _read_jsonl(path, lines, text_column):
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path}: line {number} is not JSON: {error}") from None
             if not isinstance(row, dict):
                 raise InputError(f"{path}: line {number} is not a JSON object")
@@ -177,7 +185,7 @@ def _read_parquet(path, text_column):
                 yield Chunk(pa.Table.from_batches([batch]), texts, done / metadata.num_rows)
             if not done:
                 yield Chunk(schema.empty_table(), [], 1.0)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: {error}") from None
 
 
@@ -210,6 +218,8 @@ def open_writer(path, kind, name):
         InputError: rows that this format cannot hold.
     """
     if kind == "parquet":
+        if str(name).lower().endswith(".gz"):
+            raise InputError(f"{name}: Parquet is compressed within; leave out .gz")
         with _parquet_writer(path, name) as write:
             yield write
         return
@@ -219,7 +229,12 @@ def open_writer(path, kind, name):
             # Without name and time, so that the same rows make the same file.
             stream = gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0)
         with io.TextIOWrapper(stream, "utf-8", "backslashreplace", newline="") as text:
-            yield _jsonl_writer(text) if kind == "jsonl" else _delimited_writer(text, kind, name)
+            writer = (
+                _jsonl_writer(text, name)
+                if kind == "jsonl"
+                else _delimited_writer(text, kind, name)
+            )
+            yield writer
 
 
 @contextmanager
@@ -239,7 +254,9 @@ def _parquet_writer(path, name):
 
 
 def _delimited_writer(stream, kind, name):
-    writer = csv.writer(stream, lineterminator="\n", **DIALECTS[kind])
+    # Before Python 3.13 a lone carriage return is quoted only if it is part of the line's end.
+    lines = SimpleNamespace(write=lambda line: stream.write(line[:-2] + "\n"))
+    writer = csv.writer(lines, lineterminator="\r\n", **DIALECTS[kind])
     as_table, has_header = _tables(name), False
 
     def write(rows, answers):
@@ -250,7 +267,7 @@ def _delimited_writer(stream, kind, name):
             values = (table if column in table.column_names else answers)[column]
             try:
                 columns[column] = values.cast(pa.string()).to_pylist()
-            except pa.ArrowException:
+            except (pa.ArrowException, UnicodeDecodeError):
                 raise InputError(
                     f"{name}: {kind.upper()} cannot hold column '{column}' ({values.type}); "
                     ".jsonl and .parquet can"
@@ -268,10 +285,15 @@ def _delimited_writer(stream, kind, name):
     return write
 
 
-def _jsonl_writer(stream):
+def _jsonl_writer(stream, name):
     def write(rows, answers):
         if isinstance(rows, pa.Table):
-            rows = _as_json(rows).to_pylist()
+            try:
+                rows = _as_json(rows).to_pylist()
+            except (pa.ArrowException, UnicodeDecodeError) as error:
+                raise InputError(
+                    f"{name}: JSON cannot hold a row ({error}); .parquet can"
+                ) from None
         for row, answer in zip(rows, _as_json(answers).to_pylist(), strict=True):
             # A lone half of an emoji, which UTF-8 cannot hold, is escaped by the stream.
             stream.write(json.dumps(row | answer, ensure_ascii=False, default=str) + "\n")
@@ -308,9 +330,9 @@ def _tables(name):
             elif new := set(found) - set(schema.names):
                 raise InputError(f"no row before it has '{min(new)}'")
             return pa.Table.from_pylist(rows, schema=schema)
-        except (InputError, pa.ArrowException, UnicodeEncodeError) as error:
+        except (InputError, pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
             raise InputError(
-                f"{name}: the input's rows are not alike ({error}); .jsonl can hold them"
+                f"{name}: columns cannot hold the input's rows ({error}); .jsonl can"
             ) from None
 
     return as_table

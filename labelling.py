@@ -69,7 +69,8 @@ def label_file(
         prefix: put before the new columns' names.
         strict: whether a row without text is an error.
         overwrite: whether to replace a target that exists.
-        resume: whether to go on with a killed run. What comes out is the same, byte for byte.
+        resume: whether to go on with a killed run. What comes out is the same, byte for byte. An
+            error keeps what is known.
         workers: chunks labelled at once, None for one a core.
         progress: function of (rows done, share of the file that is done), called often.
 
@@ -137,18 +138,25 @@ def check_target(source, target, overwrite):
     """Raise InputError if the target is the source, or exists."""
     if target.exists() and source.exists() and source.samefile(target):
         raise InputError(f"{target}: is the input itself")
-    if target.is_dir():
-        raise InputError(f"{target}: is a folder")
+    if target.exists() and not target.is_file():
+        raise InputError(f"{target}: is {'a folder' if target.is_dir() else 'no regular file'}")
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists: --overwrite replaces it")
 
 
 def is_finished(target):
     """Whether a file is there, and no killed run that was to replace it."""
-    return target.exists() and not (_folder_beside(target) / JOURNAL).exists()
+    return target.exists() and not (unfinished_folder(target) / JOURNAL).exists()
 
 
-def _folder_beside(target):
+def mark_unfinished(target):
+    """Tell a later run that what is there under this name is old."""
+    unfinished_folder(target).mkdir(exist_ok=True)
+    (unfinished_folder(target) / JOURNAL).touch()
+
+
+def unfinished_folder(target):
+    """Where a file is until it is complete, with its journal."""
     return target.with_name(f".{target.name}.unfinished")
 
 
@@ -185,23 +193,20 @@ def _answers(names, classes, has_text, probabilities):
 @contextmanager
 def _unfinished(target, resume):
     """Yield a path for the new file, which is renamed to `target` at the end, and its journal."""
-    folder = _folder_beside(target)
-    if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = unfinished_folder(target)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / target.name
     try:
-        with open(folder / JOURNAL, "ab+") as file:
+        with open(folder / JOURNAL, "ab+" if resume else "wb+") as file:
             yield temporary, _Journal(file, target)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        (folder / JOURNAL).unlink()  # first, so that what is finished never looks unfinished
         os.replace(temporary, target)
-    except InputError:
-        shutil.rmtree(folder)
-        raise
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        # Nothing is lost with a run that failed at once, unless it was to replace something.
+        if isinstance(error, InputError) and not resume and not target.exists():
+            shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
 
@@ -225,8 +230,11 @@ class _Journal:
             return None
         place = self.file.tell()
         digest = self.file.read(DIGEST_BYTES)
-        saved = self.file.read(4 * len(texts) * len(classify.classes))
+        size = 4 * len(texts) * len(classify.classes)
+        saved = self.file.read(size)
         if digest != _digest(texts, saved):
+            if self.is_first and len(digest + saved) == DIGEST_BYTES + size:
+                raise InputError(f"--resume: {self.target} was begun with other texts")
             # Here it was killed, or the input has changed.
             self.is_old = False
             self.file.truncate(place)

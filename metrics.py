@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from errors import InputError
+from model import PRECISIONS
 
 REPEATS = 30  # timed batches
 SCORES = {
@@ -22,9 +23,6 @@ SCORES = {
     "macro_precision": "Precision",
     "macro_recall": "Recall",
 }
-
-
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def add_measuring_arguments(parser, precisions):

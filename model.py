@@ -11,6 +11,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from checkpoint import find_checkpoint, read_tokenizer, read_weights
 from errors import InputError, replacing_files
 
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
 
 class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
     """Embedding → LSTM → pooling → dropout → linear.
@@ -142,7 +144,7 @@ datasets: [{data}]
 - Architecture: embedding {embedding_size}, {layers} layer(s) of hidden size {hidden_size}{each}, \
 pooling {pooling}, {vocabulary_size:,} words.
 - Trained on `{data}`: {rows}{taught}.
-- Epoch {epoch}, the best by validation macro-F1: {macro_f1:.4f} (accuracy {accuracy:.4f}).
+- {made}
 
 ## Use
 
@@ -166,24 +168,24 @@ people. It is no basis for decisions about a person.
 """
 
 
-def model_card(model, name, scores):
+def model_card(model, name, made):
     """Text of a checkpoint's README.md.
 
     Args:
         model: EmotionLSTM.
         name: folder or Hub id that it will be loaded by.
-        scores: dict, the row of the history of the epoch that it is from.
+        made: sentence that says what it was made by and how good it is.
     """
-    splits = model.data["splits"].items()
+    data = model.data or {"name": "unknown data", "splits": {}}
     taught = ""
-    if model.data.get("teachers"):
-        taught = f"; distilled from {', '.join(model.data['teachers'])}"
-    if model.data.get("unlabelled"):
-        taught += f", also on {model.data['unlabelled']:,} texts without labels"
+    if data.get("teachers"):
+        taught = f"; distilled from {', '.join(data['teachers'])}"
+    if data.get("unlabelled"):
+        taught += f", also on {data['unlabelled']:,} texts without labels"
     return MODEL_CARD.format(
         name=name,
-        data=model.data["name"],
-        rows=", ".join(f"{split['rows']:,} rows {key}" for key, split in splits),
+        data=data["name"],
+        rows=", ".join(f"{split['rows']:,} rows {key}" for key, split in data["splits"].items()),
         taught=taught,
         kind="A bidirectional LSTM" if model.directions == 2 else "An LSTM",
         each=" in each direction" if model.directions == 2 else "",
@@ -194,7 +196,7 @@ def model_card(model, name, scores):
         hidden_size=model.lstm.hidden_size,
         layers=model.lstm.num_layers,
         pooling=model.pooling,
-        **scores,
+        made=made,
     )
 
 

@@ -84,6 +84,8 @@ def parse_arguments():
         raise InputError("--resume, --overwrite, --engine ray: are for files, so for --input")
     if args.engine == "local" and (args.workers or args.ray_address):
         raise InputError("--workers and --ray-address: are for --engine ray")
+    if args.input and args.input.is_dir() and args.input_format != "txt":
+        args.output_format = args.output_format or args.input_format
     return args
 
 
@@ -93,7 +95,7 @@ def find_files(args):
     Raises:
         InputError: no file, or one that must not be written.
     """
-    from formats import FORMATS, file_format
+    from formats import FORMATS, file_format, name_in_format
     from labelling import check_target, is_finished
 
     targets = {}
@@ -103,7 +105,7 @@ def find_files(args):
             if not kind or source.name.startswith((".", "_")) or source.is_dir():
                 continue
             wanted = args.output_format or ("csv" if kind == "txt" else kind)
-            name = source.name if kind == wanted else f"{source.name.partition('.')[0]}.{wanted}"
+            name = source.name if kind == wanted else name_in_format(source, wanted)
             if first := targets.get(args.output / name):
                 raise InputError(f"{first} and {source} would both become {args.output / name}")
             targets[args.output / name] = source
@@ -115,8 +117,8 @@ def find_files(args):
         targets[args.output] = args.input
     pairs = []
     for target, source in targets.items():
-        if not (args.resume and not args.overwrite and is_finished(target)):
-            check_target(source, target, args.overwrite)
+        if not (args.resume and is_finished(target)):
+            check_target(source, target, args.overwrite or args.resume)
             pairs.append((source, target))
     return pairs
 
@@ -125,15 +127,18 @@ def label_files(args, model):
     """Label the files, here or on Ray, and print how many rows that were."""
     from tqdm import tqdm
 
-    from labelling import label_file
+    from labelling import label_file, mark_unfinished
 
     pairs = find_files(args)
     if not pairs:
         print(f"{args.output}: complete already")
         return
-    names = ("text_column", "prefix", "strict", "overwrite")
-    options = {name: getattr(args, name) for name in names}
+    for _, target in pairs:
+        if target.exists():
+            mark_unfinished(target)
+    options = {name: getattr(args, name) for name in ("text_column", "prefix", "strict")}
     options |= {"source_format": args.input_format, "target_format": args.output_format}
+    options["overwrite"] = args.overwrite or args.resume
     sizes = {source: source.stat().st_size for source, _ in pairs}
     rows, sizes_done, unlabelled = {}, {}, []
     start = time.perf_counter()

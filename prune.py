@@ -36,7 +36,7 @@ def prune(model, tokenizer, words=None, embedding_size=None, hidden_size=None):
     for name, size in wanted.items():
         if size > has[name]:
             raise InputError(f"--{name.replace('_', '-')} {size}: the model has {has[name]}")
-    if wanted["words"] < max(UNKNOWN_ID + 2, wanted["embedding_size"]):
+    if wanted["words"] < max(UNKNOWN_ID + 2, embedding_size or 0):
         raise InputError(f"--words {wanted['words']}: too few for vectors of that width")
 
     weights, tokenizer = keep_words(model.state_dict(), tokenizer, wanted.pop("words"))

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from batches import Batches
 from checkpoint import ONNX, SHIPPED, WEIGHTS, find_checkpoint, read_config, size_on_disk
+from classifier import BACKENDS
 from data import add_data_arguments, load_corpus
 from engine import load_onnx
 from errors import InputError, one_line_errors
-from metrics import PRECISIONS, add_measuring_arguments, check_measuring_arguments, measure
-from model import load_checkpoint, save_checkpoint
+from metrics import add_measuring_arguments, check_measuring_arguments, measure
+from model import PRECISIONS, load_checkpoint, save_checkpoint
 from tables import (
     comparison,
     load_published,
@@ -45,7 +46,7 @@ def parse_arguments():
     )
     group.add_argument(
         "--backend",
-        choices=("auto", "torch", "onnx"),
+        choices=BACKENDS,
         default="auto",
         help="PyTorch, or ONNX Runtime on the CPU; auto: the latter where it is faster, which is "
         "in fp32 (default: %(default)s)",

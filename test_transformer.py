@@ -18,13 +18,12 @@ from checkpoint import SHIPPED
 from data import add_data_arguments, load_corpus
 from errors import one_line_errors
 from metrics import (
-    PRECISIONS,
     add_measuring_arguments,
     check_measuring_arguments,
     measure,
     measure_speed,
 )
-from model import load_checkpoint
+from model import PRECISIONS, load_checkpoint
 from tables import report, save_result, start_result
 from transformer import Transformer, load_transformer, match_outputs, transformer_batches
 

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from arguments import NOT_SAVED, parse_arguments, run_folders
+from checkpoint import ONNX, WEIGHTS
 from errors import InputError, one_line_errors
 
 if __name__ == "__main__":  # before PyTorch is imported, so that --help answers at once
@@ -47,7 +48,7 @@ from model import EmotionLSTM, load_checkpoint, model_card, save_checkpoint
 from teachers import distance_to_teacher, teacher_logits, unlabelled_texts, word_vectors
 from text import PADDING_ID, UNKNOWN_ID
 
-RUN_FILES = (STATE, "model.safetensors", "history.csv", "curves.png")
+RUN_FILES = (STATE, WEIGHTS, ONNX, "history.csv", "curves.png")
 IGNORED = -100  # label of a text that has none, for the loss to pass over
 
 
@@ -96,6 +97,15 @@ def balance(labels, classes, how):
         by_row if how == "sampler" else None,
         (counts / counts.sum()).log() if how == "logits" else torch.zeros(classes),
     )
+
+
+def save_best(folder, model, tokenizer, row):
+    """Save a checkpoint whose card says which row of the history it is from."""
+    made = (
+        f"Epoch {row['epoch']}, the best by validation macro-F1: {row['macro_f1']:.4f} (accuracy "
+        f"{row['accuracy']:.4f})."
+    )
+    save_checkpoint(folder, model, tokenizer, model_card(model, folder, made))
 
 
 def train(args, after_epoch=None):
@@ -268,8 +278,7 @@ def train(args, after_epoch=None):
                 best = row
             if is_main:
                 if is_best:
-                    card = model_card(average, args.output, row)
-                    save_checkpoint(args.output, average, tokenizer, card)
+                    save_best(args.output, average, tokenizer, row)
                 # The history first: a run killed in between repeats the epoch and its line.
                 write_history(history, args.output / "history.csv")
                 save()
@@ -290,7 +299,7 @@ def train(args, after_epoch=None):
     model.temperature.fill_(1)
     logits = predict(model.to(device), validation_batches)
     model.temperature.fill_(fit_temperature(logits, validation.labels))
-    save_checkpoint(args.output, model.cpu(), tokenizer, model_card(model, args.output, best))
+    save_best(args.output, model.cpu(), tokenizer, best)
     print(
         f"best epoch {best['epoch']}: validation macro-F1 {best['macro_f1']:.4f}, accuracy "
         f"{best['accuracy']:.4f}; saved in {args.output}\n"
@@ -323,7 +332,7 @@ def main(args):
         try:
             best[seed] = train(argparse.Namespace(**run))
         except KeyboardInterrupt:
-            kept = (folder / "model.safetensors").exists()
+            kept = (folder / WEIGHTS).exists()
             if PartialState().process_index < 2:  # the first may be the one that was killed
                 best_so_far = f"the best so far is in {folder}; " if kept else ""
                 print(f"interrupted: {best_so_far}{go_on}", file=sys.stderr)
@@ -342,10 +351,11 @@ def main(args):
             )
         seed = max(best, key=lambda seed: best[seed]["macro_f1"])
         model, tokenizer = load_checkpoint(folders[seed])
-        save_checkpoint(args.output, model, tokenizer, model_card(model, args.output, best[seed]))
+        save_best(args.output, model, tokenizer, best[seed])
         for name in ("history.csv", "curves.png"):
             shutil.copy(folders[seed] / name, args.output)
-        (args.output / STATE).unlink(missing_ok=True)  # of a single run that was here before
+        for name in (STATE, ONNX):  # of what was here before
+            (args.output / name).unlink(missing_ok=True)
         print(f"seed {seed} is the best on validation: copied to {args.output}")
     PartialState().destroy_process_group()
 

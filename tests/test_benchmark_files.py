@@ -28,3 +28,5 @@ def test_it_measures_and_prints(run, fails, trained, dataset, tmp_path, monkeypa
     output.write_text(json.dumps(result))
     assert "files.json: not a result" in fails("benchmark.py", "--print", output)
     assert "--files" in fails("benchmark.py", "--files", 10)
+    flags[flags.index(trained)] = "me/none"
+    assert "no folder me/none" in fails("benchmark.py", *flags)

@@ -45,15 +45,18 @@ def contents(folder):
 
 def test_a_worker_is_killed_and_nothing_is_missing_or_twice(folder, expected, tmp_path):
     output = tmp_path / "out"
+    for left in (".0.csv.unfinished", ".1.csv.attempt-0"):  # by killed runs, one without Ray
+        (output / left).mkdir(parents=True)
+        (output / left / "probabilities").touch()
     command = [sys.executable, ROOT / "predict.py", "--engine", "ray", "--workers", 2]
     command += ["--input", folder, "--output", output]
     running = subprocess.Popen(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not (found := list(output.glob(".unfinished-*/*-*"))):
+    while not (found := list(output.glob(".*.attempt-*-*"))):
         assert running.poll() is None, running.communicate()
         time.sleep(0.002)
-    os.kill(int(found[0].name.partition("-")[0]), signal.SIGKILL)  # whose file is half done
+    os.kill(int(found[0].name.split("-")[1]), signal.SIGKILL)  # whose file is half done
     printed, errors = running.communicate(timeout=240)
     assert running.returncode == 0, errors
     assert contents(output) == expected

@@ -42,7 +42,9 @@ def test_every_format_is_written_measured_and_usable(compress, trained):
             files = ["config.json", "tokenizer.json", ONNX if "onnx" in name else WEIGHTS]
             assert row["bytes"] == sum((folder / name / file).stat().st_size for file in files)
             assert load_classifier(folder / name)(texts)[0] == labels
-            assert (folder / name / "README.md").exists()
+            card = (folder / name / "README.md").read_text()
+            assert f"{row['bytes'] / 1e6:.2f} MB" in card and "Epoch" not in card
+            assert f'load_classifier("{folder / name}")' in card
     assert rows["small-fp32"]["agreement"] == rows["small-onnx"]["agreement"] == 1
     assert rows["small-int8"]["bytes"] < rows["small-fp16"]["bytes"] < rows["small-fp32"]["bytes"]
 
@@ -50,7 +52,11 @@ def test_every_format_is_written_measured_and_usable(compress, trained):
 def test_pruned_model_learns_again(compress, trained):
     flags = ["--words", 20, "--embedding-size", 5, "--hidden-size", 4, "--to", "onnx"]
     folder, before, _ = compress(*flags)
+    flags[-1] = "fp16"  # in the same folder
     folder, after, _ = compress(*flags, "--epochs", 20, "--lr", 0.03, "--overwrite")
+    assert not (folder / "small" / ONNX).exists()
+    card = (folder / "small" / "README.md").read_text()
+    assert "embedding 5, 1 layer(s) of hidden size 4" in card and "--epochs 20" in card
     assert after["rows"][1]["accuracy"] > before["rows"][1]["accuracy"]
     assert after["rows"][1]["agreement"] > 0.6
     config = json.loads((folder / "small" / "config.json").read_text())
@@ -64,7 +70,7 @@ def test_pruned_model_learns_again(compress, trained):
 @pytest.mark.parametrize(
     "flags",
     [["--words", 99_999], ["--words", 2], ["--hidden-size", 9], ["--embedding-size", 0],
-     ["--epochs", 2], ["--words", 5, "--embedding-size", 7]],
+     ["--epochs", 2], ["--epochs", -1], ["--words", 5, "--embedding-size", 7]],
     ids=str,
 )  # fmt: skip
 def test_impossible_sizes_are_named(fails, trained, dataset, tmp_path, flags):
@@ -78,6 +84,8 @@ def test_nothing_is_overwritten_unasked(fails, compress, trained, dataset, tmp_p
     compress("--to", "onnx")
     flags = ["--dataset", dataset, "--output", tmp_path / "small", "--to", "onnx"]
     assert "--overwrite" in fails("compress.py", trained, *flags)
+    flags[3] = trained
+    assert "is the checkpoint itself" in fails("compress.py", trained, *flags, "--overwrite")
 
 
 @settings(deadline=None, max_examples=20)
@@ -118,11 +126,12 @@ def test_units_that_nothing_listens_to_are_the_ones_to_go(layers, directions, po
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_words_that_are_not_kept_are_unknown():
-    smaller, tokenizer = prune(small_model(), TOKENIZER, words=9)
-    left_out = next(word for word, number in TOKENIZER.get_vocab().items() if number == 9)
+@pytest.mark.parametrize("words", [9, 5])  # more and fewer than a vector is wide
+def test_words_that_are_not_kept_are_unknown(words):
+    smaller, tokenizer = prune(small_model(), TOKENIZER, words=words)
+    left_out = next(word for word, number in TOKENIZER.get_vocab().items() if number == words)
     assert tokenizer.encode(left_out).tokens == ["[UNK]"]
-    assert smaller.embedding.num_embeddings == tokenizer.get_vocab_size() == 9
+    assert smaller.embedding.num_embeddings == tokenizer.get_vocab_size() == words
 
 
 def test_pruning_leaves_the_original_as_it_was():

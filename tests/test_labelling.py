@@ -31,8 +31,9 @@ TEXTS = [
     "  ",
     "#happy",
     "i feel glad\r\nand mad",
+    "i feel sad\rand mad",
 ]
-IDS = ["01", "2.50", "", "nan", "1e5", "true", "x", "#", "2020-01-01"]
+IDS = ["01", "2.50", "", "nan", "1e5", "true", "x", "#", "2020-01-01", "a"]
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_rows_of_jsonl_need_not_be_alike(classify, tmp_path):
     for line, row in zip(lines, found, strict=True):
         assert line.items() <= row.items() and set(row) - set(line) >= {"label", "score"}
     assert [bool(row["label"]) for row in found] == [True, False, False, False, True]
-    with pytest.raises(InputError, match="not alike"):
+    with pytest.raises(InputError, match="columns cannot hold"):
         label_file(classify, source, tmp_path / "out.parquet")
     with pytest.raises(InputError, match="row 2 has no text"):
         label_file(classify, source, tmp_path / "strict.jsonl", strict=True)
@@ -209,6 +210,9 @@ BROKEN = {
     "list.jsonl": (b'["a"]\n', "line 1 is not a JSON object"),
     "other.jsonl": (b'{"tweet": "a"}\n', "no column 'text', it has tweet"),
     "taken.jsonl": (b'{"text": "a"}\n' * 9 + b'{"text": "a", "joy": 1}\n', "column 'joy' already"),
+    "deep.jsonl": (b'{"text": ' + b"[" * 100_000, "line 1 is not JSON"),
+    "large.jsonl": (b'{"text": "a", "id": 1180591620717411303424}\n', "columns cannot hold"),
+    "latin.parquet": ("latin", "can't decode byte 0xe9"),
     "plain.csv.gz": (b"text\na\n", "plain.csv.gz"),
     "cut.csv.gz": (gzip.compress(b"text\na\n" * 99)[:-12], "cut.csv.gz"),
     "text.pdf": (b"text\na\n", "not .csv"),
@@ -220,14 +224,15 @@ def test_broken_file_is_named(name, fails, trained, tmp_path):
     content, message = BROKEN[name]
     source = tmp_path / "in" / name
     source.parent.mkdir()
-    if content in ("parquet", "number"):
-        texts = ["a"] * 2000 if content == "parquet" else [1]
+    if content in ("parquet", "number", "latin"):
+        latin = pa.array([b"\xe9"]).view(pa.string())
+        texts = {"parquet": ["a"] * 2000, "number": [1], "latin": latin}[content]
         pq.write_table(pa.table({"text": texts}), source)
         content = source.read_bytes()[: -100 if content == "parquet" else None]
     source.write_bytes(content)
     target = tmp_path / "out" / "out.parquet"
     error = fails("predict.py", "--checkpoint", trained, "--input", source, "--output", target)
-    assert name in error and message in error
+    assert (name in error or "out.parquet" in error) and message in error
     assert not target.exists() and not list(tmp_path.glob("out/.*"))
 
 
@@ -246,6 +251,9 @@ def test_nothing_is_overwritten_unasked(fails, run, trained, tmp_path):
     assert "--overwrite" in fails("predict.py", *flags, target)
     assert "is the input itself" in fails("predict.py", *flags, source, "--overwrite")
     assert "is a folder" in fails("predict.py", *flags, tmp_path, "--overwrite")
+    device = [os.devnull, "--output-format", "csv", "--overwrite"]
+    assert "is no regular file" in fails("predict.py", *flags, *device)
+    assert "leave out .gz" in fails("predict.py", *flags, tmp_path / "out.parquet.gz")
     assert target.read_text() == "precious" and source.read_text() == "text\ni feel sad\n"
     assert "out.txt: not .csv" in fails("predict.py", *flags, tmp_path / "out.txt")
     assert "in.csv" in fails("predict.py", *flags, source / "out.csv")  # a file is no folder
@@ -287,6 +295,69 @@ def test_a_folder_of_files(run, fails, trained, classify, tmp_path):
     assert "no file in it" in fails("predict.py", *bare)
 
 
+def test_names_of_files_in_a_folder(run, trained, tmp_path):
+    def names(kind, *flags):
+        out = tmp_path / f"out-{kind}"
+        code, _, stderr = run(
+            "predict.py",
+            "--checkpoint",
+            trained,
+            "--input",
+            tmp_path / kind,
+            "--output",
+            out,
+            *flags,
+        )
+        assert code == 0, stderr
+        return sorted(path.name for path in out.iterdir())
+
+    content = {"json": '{"text": "i feel sad"}\n', "csv": "text\ni feel sad\n"}
+    for folder, name, kind in (
+        ("json", "a.json", "json"),
+        ("csv", "part-00000", "csv"),
+        ("dots", "2024.01.05.csv", "csv"),
+        ("dots", "2024.01.06.csv", "csv"),
+        ("dots", "tweets.en.txt", "csv"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_text(content[kind])
+    assert names("json", "--input-format", "jsonl") == ["a.json"]
+    assert names("csv", "--input-format", "csv") == ["part-00000"]
+    days = ["2024.01.05.parquet", "2024.01.06.parquet"]
+    assert names("dots", "--output-format", "parquet") == [*days, "tweets.en.parquet"]
+
+
+def test_what_a_format_cannot_hold_is_named(classify, tmp_path):
+    source = tmp_path / "in.jsonl"
+    write(source, {"text": ["i feel\rsad"]})
+    with pytest.raises(InputError, match="TSV cannot hold a field"):
+        label_file(classify, source, tmp_path / "out.tsv")
+    latin = pa.array([b"\xe9"])
+    for column in (latin, latin.view(pa.string())):
+        pq.write_table(pa.table({"text": ["i feel sad"], "id": column}), tmp_path / "in.parquet")
+        for kind, message in (("jsonl", "JSON cannot hold"), ("csv", "CSV cannot hold")):
+            with pytest.raises(InputError, match=message):
+                label_file(classify, tmp_path / "in.parquet", tmp_path / f"out.{kind}")
+
+
+def test_an_overwriting_run_goes_on(run, trained, classify, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    for name in ("a.csv", "b.csv", "c.csv"):
+        write(tmp_path / "in" / name, {"text": ["i feel sad", "i feel mad"]})
+        (tmp_path / "out" / name).write_text("old")
+    flags = ["--checkpoint", trained, "--input", tmp_path / "in", "--output", tmp_path / "out"]
+    with monkeypatch.context() as patch:
+        patch.setattr("classifier.load_classifier", lambda **_: Counting(classify, limit=3))
+        assert run("predict.py", *flags, "--overwrite", "--threads", 1)[0] == 130
+    assert (tmp_path / "out" / "b.csv").read_text() == "old"
+    code, printed, stderr = run("predict.py", *flags, "--resume", "--overwrite")
+    assert code == 0 and "4 rows" in printed, stderr  # a.csv is done
+    for name in ("a.csv", "b.csv", "c.csv"):
+        check(read(tmp_path / "out" / name), ["i feel sad", "i feel mad"], classify)
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "parquet"])
 def test_an_interrupted_run_goes_on(suffix, classify, tmp_path):
     source, target = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
@@ -310,7 +381,8 @@ def test_an_interrupted_run_goes_on(suffix, classify, tmp_path):
 
 def test_resuming_finds_out_what_has_changed(classify, tmp_path):
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
-    write(source, {"text": [f"i feel sad {chr(97 + n % 26)}" for n in range(60)]})
+    texts = [f"i feel sad {chr(97 + n % 26)}" for n in range(60)]
+    write(source, {"text": texts, "id": [str(n) for n in range(60)]})
 
     def interrupt():
         with pytest.raises(KeyboardInterrupt):
@@ -328,8 +400,15 @@ def test_resuming_finds_out_what_has_changed(classify, tmp_path):
         def probabilities(self, texts):
             return np.nextafter(super().probabilities(texts), np.float32(0))
 
+    journal = tmp_path / ".out.csv.unfinished" / "probabilities"
+    kept = journal.read_bytes()
     with pytest.raises(InputError, match="begun with another model"):
         label_file(Other(classify), source, target, resume=True)
+    with pytest.raises(InputError, match="no column 'tweet'"):
+        label_file(classify, source, target, text_column="tweet", resume=True)
+    with pytest.raises(InputError, match="begun with other texts"):
+        label_file(classify, source, target, text_column="id", resume=True)
+    assert journal.read_bytes() == kept
     label_file(classify, source, target)  # without: from the start
     check(read(target), read(source)["text"], classify)
 

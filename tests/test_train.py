@@ -167,8 +167,10 @@ def test_a_run_is_overwritten_only_when_asked(run, fails, dataset, tmp_path):
     # What is wrong with the new run is found before the old one is touched.
     fails("train.py", *flags, "--overwrite", "--dataset", tmp_path / "nothing")
     assert weights(tmp_path / "r") == before
+    (tmp_path / "r" / "model.onnx").touch()
     assert run("train.py", *flags, "--seed", 1, "--overwrite")[0] == 0
     assert weights(tmp_path / "r") != before
+    assert not (tmp_path / "r" / "model.onnx").exists()
 
 
 def test_loss_that_is_not_finite_stops_and_keeps_the_best(run, fails, dataset, tmp_path):
