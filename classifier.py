@@ -82,8 +82,9 @@ def load_classifier(
 
     Args:
         checkpoint: a folder, or the id of a model on the Hub.
-        backend: "torch" or "onnx"; "auto" is ONNX Runtime on the CPU and PyTorch on a GPU.
-        device: "cpu" or "cuda"; "auto" is the CPU unless the backend is "torch" and sees a GPU.
+        backend: "torch" or "onnx"; "auto" is ONNX Runtime unless what else is asked for is
+            PyTorch's alone: a GPU, or another precision than fp32.
+        device: "cpu" or "cuda"; "auto" is a GPU if there is one and the backend is PyTorch.
         precision: "fp32", or with PyTorch "fp16" and "bf16".
         batch_size: texts a step.
         threads: CPU threads, None for one a core.
