@@ -56,7 +56,7 @@ def main():
         place = {"xytext": (7, 0), "va": "center"}
         if kind == "compressed":
             place = {"xytext": (0, -13), "ha": "center"}
-        elif megabytes < 1:
+        elif kind == "trained here" and megabytes < 1:
             place = {"xytext": (-7, 0), "va": "center", "ha": "right"}
         axes.annotate(name, (megabytes, f1), textcoords="offset points", fontsize=8, **place)
     axes.set_xscale("log")
