@@ -50,6 +50,7 @@ def main():
     )
     add_data_arguments(parser)
     add_measuring_arguments(parser, ["fp32"])
+    parser.set_defaults(device=["cpu"])
     args = parser.parse_args()
     if args.device != ["cpu"] or args.precision != ["fp32"]:
         raise InputError("scikit-learn computes on the CPU and in one precision: --device cpu")

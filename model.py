@@ -5,10 +5,11 @@ from contextlib import redirect_stdout
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from checkpoint import find_checkpoint, read_tokenizer, read_weights
+from checkpoint import WEIGHTS, find_checkpoint, read_tokenizer, read_weights
 from errors import InputError, replacing_files
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -121,6 +122,11 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
         weights = read_weights(model_file).items()
         model.load_state_dict({name: torch.from_numpy(array) for name, array in weights}, strict)
         return model.to(map_location).eval()
+
+    def _save_pretrained(self, save_directory):
+        """How the mixin writes weights: on a GPU, an LSTM's are views of one buffer."""
+        weights = {name: weight.cpu().clone() for name, weight in self.state_dict().items()}
+        save_file(weights, save_directory / WEIGHTS, {"format": "pt"})
 
     @property
     def parameter_count(self):
