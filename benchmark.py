@@ -193,12 +193,19 @@ def reference_contestant(train_texts, texts):
     )
 
 
-def fasttext_contestant(train, split):
-    """fastText (Joulin et al. 2017) with word bigrams, or None where it is not installed."""
+def train_fasttext(train, split):
+    """Train fastText (Joulin et al. 2017) with word bigrams.
+
+    Returns:
+        (function of a list of str, from raw text to answers; bytes and macro-F1 on `split` of each
+        quantised model), or None where fastText is not installed.
+    """
     try:
         import fasttext
     except ImportError:
         return None
+    # What a text is labelled that has no word left.
+    likely = [(0.0, f"__label__{statistics.mode(train.labels)}")]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "train.txt"
         rows = zip(train.texts, train.labels, strict=True)
@@ -210,20 +217,16 @@ def fasttext_contestant(train, split):
             # Its Python layer fails with NumPy 2; this is what lies beneath.
             return [model.f.predict(text, 1, 0.0, "strict")[0][1] for text in texts]
 
-        contestant = Contestant("fastText", label=label)
         quantised, file = [], Path(folder) / "small.ftz"
         for cutoff in CUTOFFS:
             small = fasttext.train_supervised(str(path), **settings)
             small.quantize(str(path), retrain=True, cutoff=cutoff)
             small.save_model(str(file))
             found = [small.f.predict(text, 1, 0.0, "strict") for text in split.texts]
-            # Nothing is found for a text that has no word left.
-            likely = [(0.0, f"__label__{statistics.mode(train.labels)}")]
             answers = [int((one or likely)[0][1].removeprefix("__label__")) for one in found]
             f1 = f1_score(split.labels, answers, average="macro")
             quantised.append({"bytes": file.stat().st_size, "macro_f1": f1})
-        contestant.facts["quantised"] = quantised
-    return contestant
+    return label, quantised
 
 
 def transformer_contestant(name, texts):
@@ -282,6 +285,7 @@ def benchmark_inference(args):
     result = {"data": describe_data(corpus, args.split), "rounds": ROUNDS, "runs": []}
     words = np.quantile([len(text.split()) for text in split.texts], [0.05, 0.5, 0.95])
     result["words"] = words.round().astype(int).tolist()
+    svm, fasttext = tfidf_svm(train), train_fasttext(train, split)
     cores = sorted(os.sched_getaffinity(0))
     for threads in args.threads:
         os.sched_setaffinity(0, cores[:threads])
@@ -290,9 +294,11 @@ def benchmark_inference(args):
         for checkpoint in args.checkpoint:
             contestants += lstm_contestants(checkpoint, split.texts, threads)
         contestants.append(reference_contestant(train.texts, split.texts))
-        contestants.append(Contestant("TF-IDF + LinearSVC", label=tfidf_svm(train).predict))
-        fasttext = fasttext_contestant(train, split)
-        contestants += [fasttext] if fasttext else []
+        contestants.append(Contestant("TF-IDF + LinearSVC", label=svm.predict))
+        if fasttext:
+            label, quantised = fasttext
+            contestants.append(Contestant("fastText", label=label))
+            contestants[-1].facts["quantised"] = quantised
         if args.transformer != "none":
             contestants.append(transformer_contestant(args.transformer, split.texts))
         peak = matrix_peak()

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import pyarrow
 import torch
@@ -130,17 +130,19 @@ def run_train(dataset, output, threads, *flags):
     """
     script = Path(__file__).with_name("train.py")
     command = [sys.executable, script, "--dataset", dataset, "--output", output, *flags]
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        list(map(str, command)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-    )
-    peak = peak_memory(process)
-    if process.returncode:
-        raise InputError(f"train.py failed: {process.stderr.read().decode()}")
-    seconds = time.perf_counter() - start
+    with TemporaryFile() as error:  # and no pipe, which a long one would fill
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            list(map(str, command)),
+            stdout=subprocess.DEVNULL,
+            stderr=error,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+        peak = peak_memory(process)
+        seconds = time.perf_counter() - start
+        if process.returncode:
+            error.seek(0)
+            raise InputError(f"train.py ended with {process.returncode}: {error.read().decode()}")
     with open(output / "history.csv") as file:
         history = [
             {key: float(row[key]) for key in ("seconds", "macro_f1")}

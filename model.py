@@ -125,7 +125,7 @@ class EmotionLSTM(nn.Module, PyTorchModelHubMixin):
 
     def _save_pretrained(self, save_directory):
         """How the mixin writes weights: on a GPU, an LSTM's are views of one buffer."""
-        weights = {name: weight.cpu().clone() for name, weight in self.state_dict().items()}
+        weights = {name: weight.cpu() for name, weight in self.state_dict().items()}
         save_file(weights, save_directory / WEIGHTS, {"format": "pt"})
 
     @property

@@ -36,6 +36,19 @@ def test_logits_do_not_depend_on_the_batch(pooling, layers):
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
+def test_weights_that_are_views_of_one_buffer_are_saved(tmp_path):
+    """As those of an LSTM on a GPU are."""
+    model = small_model()
+    weights = list(model.lstm.parameters())
+    buffer = torch.cat([weight.detach().flatten() for weight in weights])
+    for weight, part in zip(weights, buffer.split([w.numel() for w in weights]), strict=True):
+        weight.data = part.view_as(weight)
+    save_checkpoint(tmp_path, model, TOKENIZER, "")
+    loaded, _ = load_checkpoint(tmp_path)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, loaded.state_dict()[name])
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(1, 15), min_size=1, max_size=20))
 def test_padding_changes_nothing_for_any_lengths(lengths):
