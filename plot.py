@@ -3,6 +3,7 @@
 python plot.py
 """
 
+import argparse
 import json
 import statistics
 
@@ -47,6 +48,9 @@ def points():
 
 
 def main():
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     figure, axes = plt.subplots(figsize=(9, 4.5))
     drawn = {}
     for kind, name, megabytes, f1 in points():
